@@ -17,6 +17,10 @@ use super::text::{Difference, FUNCTION, Head, common, end_of, head, lines, the_f
 use crate::support::error::Result;
 use crate::support::mem::{TryPush, collected, copied};
 
+/// So many functions may have another number of lines: the lines of the main function are gone
+/// through once for each.
+const MOST_MOVED: usize = 64;
+
 /// The functions that were edited.
 pub struct Pieces<'a> {
     /// The pieces, to be compiled under the name of the chunk.
@@ -65,7 +69,8 @@ impl<'a> Pieces<'a> {
         let Some(found) = (PieceFinder { old, new, main }).find(difference)? else {
             return Ok(None);
         };
-        if has_attribute(old, main) {
+        let moved = found.iter().filter(|one| one.longer != 0).count();
+        if moved > MOST_MOVED || has_attribute(old, main) {
             return Ok(None);
         }
         let Some(closures) = known(main.closures())? else {
