@@ -1755,10 +1755,17 @@ impl<'a> Reload<'a> {
         known: Option<&Known>,
         value: Value,
     ) -> Result<bool, Open> {
-        let is_table = matches!(value, Value::Table(_));
-        Ok(is_table
-            && (self.is_object_on_record(known, value)
-                || self.is_unchanged(oracle, known, value)?))
+        let Value::Table(table) = value else {
+            return Ok(false);
+        };
+        if self.is_object_on_record(known, value) {
+            return Ok(true);
+        }
+        let Table { fields, meta, .. } = &self.heap.tables[table];
+        if meta.is_some() || fields.values().any(|value| is_function(*value)) {
+            return Err(Open("a class that the file has no longer"));
+        }
+        self.is_unchanged(oracle, known, value)
     }
 
     /// Is it the module's object, which the record has at this place?
