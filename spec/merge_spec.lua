@@ -176,6 +176,15 @@ describe("data = 'merge' (R8)", function()
     assert.same({ b = { 1, { x = 3 } }, c = { y = 1 }, last = 1 }, M)
   end)
 
+  it("keeps what the program changed in a table that is false at a `keep` in between", function()
+    local M = load_first "return { changed = { a = 1, b = 2 }, left = { a = 1 }, last = 1 }"
+    M.changed.b = nil
+    for _, data in ipairs { "keep", "merge" } do
+      app:update("m", "return { changed = false, left = false, last = 1 } ", { data = data })
+    end
+    assert.same({ changed = { a = 1 }, left = false, last = 1 }, M)
+  end)
+
   it("lets a reference to another module go that the file lacked at a `keep` in between", function()
     app:write("dep", "return { deep = { 1 } }")
     local M = app:module("m", [[

@@ -514,6 +514,7 @@ impl<'a> Recorder<'a> {
             && is_data
             && let Some((known, running)) = entry.known.zip(self.running(entry.old))
             && self.base.is(known, running)
+            && (!old.is_table() || self.is_as_loaded(running, known, entry.old)?)
         {
             held = running;
             self.row_stays(held, [known, entry.place], entry.old)?;

@@ -96,6 +96,8 @@ struct Record {
     objects: BTreeMap<(String, Key), String>,
     /// The places that the file wrote, `nil` as well.
     written: BTreeSet<String>,
+    /// A later line of the file has replaced one of its tables.
+    replaces_own_table: bool,
 }
 
 impl Record {
@@ -711,7 +713,7 @@ impl<'a> Reload<'a> {
     }
 
     fn pair(&mut self, oracle: &Oracle) -> Result<(), Open> {
-        if self.replaces_own_table() {
+        if self.replaces_own_table() || oracle.record.replaces_own_table {
             return Err(Open("a table that a later line of the file replaces"));
         }
         self.reach();
@@ -2036,6 +2038,7 @@ impl<'a> Reload<'a> {
     fn record(&self, oracle: &Oracle) -> Result<Record, Open> {
         let mut record = Record {
             written: self.version.written(),
+            replaces_own_table: self.replaces_own_table(),
             ..Record::default()
         };
         let running = reach(
