@@ -2072,7 +2072,13 @@ impl<'a> Reload<'a> {
                     if is_left && is_new && self.policy == Policy::Keep {
                         continue;
                     }
-                    let known = self.known(*value, runs, older);
+                    let known = match self.known(*value, runs, older) {
+                        // Which element of a list it was is not known.
+                        Known::Scalar(held) if matches!(key, Key::Int(_)) && held != runs => {
+                            Known::Key
+                        }
+                        known => known,
+                    };
                     if let Known::Table(inner, _) = &known
                         && !matches!(value, Value::Table(_))
                     {
@@ -2201,7 +2207,10 @@ impl<'a> Reload<'a> {
         }
         // What "keep" retains, as the last load had left it, stays on record as it was.
         let keeps = self.policy == Policy::Keep;
-        let is_data = !is_function(file) && !self.is_others(file);
+        let is_scalar =
+            !is_function(file) && !self.is_others(file) && !matches!(file, Value::Table(_));
+        let kinds = kind(file).zip(kind(runs));
+        let are_two_kinds = kinds.is_some_and(|(file, runs)| file != runs);
         match older {
             Some(Known::Scalar(older)) if keeps && *older == runs => Known::Scalar(runs),
             Some(Known::Table(path, older))
@@ -2210,9 +2219,8 @@ impl<'a> Reload<'a> {
                 Known::Table(path.clone(), *older)
             }
             // The program has changed it, and may change it back.
-            Some(Known::Scalar(_)) if is_data && !matches!(file, Value::Table(_)) => {
-                Known::Scalar(file)
-            }
+            Some(Known::Scalar(_)) if is_scalar => Known::Scalar(file),
+            None if is_scalar && are_two_kinds => Known::Scalar(file),
             _ => Known::Key,
         }
     }
