@@ -1381,8 +1381,6 @@ describe("registrations", function()
       { "a given table", { "bus.system('a', { 'x' }, M.tick)" },
         { "bus.system('b', { 'y' }, M.tick)", "bus.system('a', { 'x' }, M.tick)" },
         "x tick 2, y tick 2" },
-      { "a call by another local", { "bus.on('hit', M.tick)" },
-        { "local add = bus.on", "add('hot', M.tick)", "add('hit', M.tick)" }, "tick 2, tick 2" },
       { "a call of a function of the file", { "on('hit', M.tick)" },
         { "on('hot', M.tick)", "on('hit', M.tick)" }, "tick 2, tick 2" },
     }
@@ -1431,6 +1429,33 @@ describe("registrations", function()
           end)
       end
     end
+  end)
+
+  it("are there once when a line that the file has lost comes back", function()
+    start()
+    local bus = app:module("bus", [[
+      local bus = { lists = {} }
+      function bus.on(event, f)
+        local list = bus.lists[event] or {}
+        bus.lists[event], list[#list + 1] = list, f
+      end
+      return bus
+    ]])
+    local text = [[
+      local bus, M = require "bus", {}
+      function M.hit() return "hit" end
+      bus.on("first", M.hit)
+      bus.on("second", M.hit)
+      return M
+    ]]
+    app:module("chat", text)
+    for _ = 1, 2 do
+      app:update("chat", (text:gsub("[^\n]*first[^\n]*\n", "")))
+      local report = app:update("chat", text)
+      assert.same({ 2, 0 }, { report.calls.repeated, report.calls.new })
+      assert.same({ 1, 1 }, { #bus.lists.first, #bus.lists.second })
+    end
+    stop()
   end)
 
   describe("that the file no longer makes", function()

@@ -188,6 +188,7 @@ local NO_LIMITS = {
   ["src/lua/heap.rs LEAST"] = "a slice gets on whatever its budget",
   ["src/stages/matching/incoming_graph.rs MOST_ENTRIES"] = "past it tables are read one by one",
   ["src/code/splice.rs DEEPER"] = "past it the whole text is compiled",
+  ["src/code/pieces.rs MOST_MOVED"] = "past it all that is outside of functions is compiled, too",
   ["src/model/kept.rs MOST"] = "past it the whole text is compiled",
   ["src/lua/shared/files.rs MOST"] = "past it a state compiles the file itself",
   ["src/lua/collector.rs MOST"] = "of the collector's pace",

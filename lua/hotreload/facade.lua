@@ -12,7 +12,7 @@ local shown, refusal = arguments.shown, arguments.refusal
 local error, pcall, type = error, pcall, type
 local rawget, next, pairs = rawget, next, pairs
 local setmetatable, rawequal = setmetatable, rawequal
-local format, unpack = string.format, table.unpack
+local format = string.format
 local globals, loaded = _G, core.loaded
 -- The indices of the lists that the native part uses as well (src/lua/layout.rs).
 local ANSWERED, UNDO, GUARD = core.layout.answers, core.layout.undo, core.layout.guard
@@ -27,9 +27,11 @@ function functions.clock() return core.clock(core.began) end
 
 local records, objects = state.of, state.objects
 -- What `core.reload` answers for each module: a list with room for it.
-local no_answer = {}
-for i = 1, ANSWERED.n do no_answer[i] = false end
-local function no_answers() return { unpack(no_answer) } end
+local function no_answers()
+    local answers = {}
+    for i = 1, ANSWERED.n do answers[i] = false end
+    return answers
+end
 -- The module whose chunk is running, or false (R7.5); whether it was loaded before; whether the
 -- reload is dry (R2.6). The native part sets and resets these, where no error can interrupt it.
 local running = { false, false, false }

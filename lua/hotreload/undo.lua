@@ -6,7 +6,7 @@ local arguments, memo, reports, versions = core.arguments, core.memo, core.repor
 local shown = arguments.shown
 
 local error, next, rawequal, rawget, select, type = error, next, rawequal, rawget, select, type
-local format, sort, unpack, math_type = string.format, table.sort, table.unpack, math.type
+local format, sort, math_type = string.format, table.sort, math.type
 local loaded = core.loaded
 
 local undo = {}
@@ -29,12 +29,10 @@ function undo.set(value)
     history = value
 end
 
-local no_entry = {}
-for i = 1, UNDO.n do no_entry[i] = false end
-
 --- Room for all that undoes one module's reload.
 function undo.entry(record)
-    local entry = { older = false, serial = 0, unpack(no_entry) }
+    local entry = { older = false, serial = 0 }
+    for i = 1, UNDO.n do entry[i] = false end
     entry[UNDO.record], entry[UNDO.generation] = record, 0
     return entry
 end

@@ -295,13 +295,9 @@ impl Effects<'_> {
             true => ByText::Unknown,
             false => self.by_text(vm, call)?,
         };
-        let is_new = call.by_text == ByText::New;
-        let (mut found, mut cut) = (None, None);
-        if !is_new || self.tells_all(vm, made, call, writes)? {
-            (found, cut) = self.searching(vm, made, &call.given, |search| {
-                Ok((search.find(writes)?, search.cut))
-            })?;
-        }
+        let (mut found, mut cut) = self.searching(vm, made, &call.given, |search| {
+            Ok((search.find(writes)?, search.cut))
+        })?;
         let recorded = match found {
             Some(_) => Some(0),
             None => self.recorded_alike(vm, made, call)?,

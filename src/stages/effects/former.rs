@@ -6,13 +6,11 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-use super::past::Write;
 use super::record::Recorded;
-use super::{Effects, GIVEN_DEPTH, MOST_GIVEN, OpenCall};
+use super::{Effects, OpenCall};
 use crate::code::Chunk;
 use crate::code::call_sites::{CallSite, CallSites, Written};
-use crate::lua::tracker::Creations;
-use crate::lua::vm::{KeyValue, Kind, Ref, Vm};
+use crate::lua::vm::Vm;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -250,37 +248,6 @@ impl Effects<'_> {
         {
             callee.taken += 1;
         }
-    }
-
-    /// Has a call placed all strings and numbers that it was given, so that an entry with the same
-    /// ones is its own?
-    pub(super) fn tells_all(
-        &self,
-        vm: &mut Vm,
-        made: Creations<'_>,
-        call: &OpenCall,
-        writes: &[Write],
-    ) -> Result<bool> {
-        let mut missing = call.given.direct.clone();
-        let mut values: Vec<(Ref, u32)> = Vec::new();
-        for write in writes {
-            values.try_push((write.new, GIVEN_DEPTH))?;
-            if let Some(key) = self.past.key(write.spot) {
-                values.try_push((key, 0))?;
-            }
-        }
-        while let Some((value, depth)) = values.pop() {
-            let val = vm.val(value);
-            if matches!(val.kind, Kind::String | Kind::Number) {
-                missing.remove(&vm.key_hash(value));
-            } else if val.is_table() && depth > 0 && self.is_new(made, val) {
-                for KeyValue { key, value } in vm.keep_some(value, MOST_GIVEN)?.iter() {
-                    values.try_push((key, 0))?;
-                    values.try_push((value, depth - 1))?;
-                }
-            }
-        }
-        Ok(missing.is_empty() && !call.given.direct.is_empty())
     }
 }
 
