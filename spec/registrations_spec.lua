@@ -1441,17 +1441,17 @@ describe("registrations", function()
       end
       return bus
     ]])
-    local text = [[
+    local lines = [[
       local bus, M = require "bus", {}
       function M.hit() return "hit" end
       bus.on("first", M.hit)
       bus.on("second", M.hit)
       return M
     ]]
-    app:module("chat", text)
+    app:module("chat", lines)
     for _ = 1, 2 do
-      app:update("chat", (text:gsub("[^\n]*first[^\n]*\n", "")))
-      local report = app:update("chat", text)
+      app:update("chat", (lines:gsub("[^\n]*first[^\n]*\n", "")))
+      local report = app:update("chat", lines)
       assert.same({ 2, 0 }, { report.calls.repeated, report.calls.new })
       assert.same({ 1, 1 }, { #bus.lists.first, #bus.lists.second })
     end
