@@ -1485,24 +1485,24 @@ describe("registrations", function()
     end)
   end)
 
+  local WRAPPING = [[
+    local bus = { list = {} }
+    function bus.on(name, f)
+      table.insert(bus.list, { name = name, call = function(...) return f(...) end })
+    end
+    return bus
+  ]]
   it("are repeats though the other module was reloaded in between, edited or not", function()
     start()
-    local source = [[
-      local bus = { list = {} }
-      function bus.on(name, f)
-        table.insert(bus.list, { name = name, call = function(...) return f(...) end })
-      end
-      return bus
-    ]]
-    local bus = app:module("wrapping", source)
+    local bus = app:module("wrapping", WRAPPING)
     local M = app:module("wrapped", [[
       local M = { hits = 0 }
       require "wrapping".on("hit", function() M.hits = M.hits + 1 end)
       return M
     ]])
-    local edited = source:gsub("return f", "local _ = name return f")
+    local edited = WRAPPING:gsub("return f", "local _ = name return f")
     local again = edited:gsub("local _ = name", "%0 name = name")
-    for i, version in ipairs { "-- a remark\n" .. source, edited, "\n" .. again, source } do
+    for i, version in ipairs { "-- a remark\n" .. WRAPPING, edited, "\n" .. again, WRAPPING } do
       app:update("wrapping", version)
       if i ~= 2 then
         local report = app:reloaded("wrapped")
@@ -1588,20 +1588,13 @@ describe("registrations", function()
 
   it("are repeats though an edit of the other module was undone, and another one made", function()
     start()
-    local source = [[
-      local bus = { list = {} }
-      function bus.on(name, f)
-        table.insert(bus.list, { name = name, call = function(...) return f(...) end })
-      end
-      return bus
-    ]]
-    local bus = app:module("wrapping", source)
+    local bus = app:module("wrapping", WRAPPING)
     app:module("wrapped", [[
       require "wrapping".on("hit", function() return "hit" end)
       return {}
     ]])
     local function edit(code)
-      app:update("wrapping", (source:gsub("return f", code .. " %0")))
+      app:update("wrapping", (WRAPPING:gsub("return f", code .. " %0")))
     end
     edit "local _ = name"
     edit "local _ = name .. 2"

@@ -12,9 +12,6 @@ use crate::support::error::{Error, Result, shown};
 use crate::support::mem::{TryInsert, TryPush};
 use crate::support::secret::Secret;
 
-/// A jump's distance is stored with this added.
-const JUMP_BIAS: usize = (1 << 24) - 1;
-
 /// An argument, as far as it is written out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
@@ -331,29 +328,6 @@ impl Reader<'_> {
         Ok(constants)
     }
 
-    /// The lines of so many instructions; none where they are not known.
-    fn lines_of(&mut self, count: usize) -> Read<Vec<i32>> {
-        let known = self.count()?;
-        if known != 0 && known != count {
-            return Err(Stop::Format);
-        }
-        let deltas = self.take(known)?;
-        let mut absolute = Vec::new();
-        for _ in 0..self.count()? {
-            self.int()?;
-            absolute.try_push(self.int()?)?;
-        }
-        let (mut absolute, mut line, mut lines) = (absolute.into_iter(), 0_i32, Vec::new());
-        for delta in deltas {
-            line = match delta.cast_signed() {
-                i8::MIN => absolute.next().ok_or(Stop::Format)?,
-                delta => line.saturating_add(delta.into()),
-            };
-            lines.try_push(line)?;
-        }
-        Ok(lines)
-    }
-
     fn call_sites(&mut self, dump: &[u8]) -> Read<CallSites> {
         self.string()?;
         self.int()?;
@@ -366,7 +340,10 @@ impl Reader<'_> {
         for _ in 0..self.count()? {
             self.function(1, &mut UpvalueSet::default(), &nothing, None)?;
         }
-        let lines = self.lines_of(code.len() / 4)?;
+        let lines = self.instruction_lines(0)?;
+        if !lines.is_empty() && lines.len() != code.len() / 4 {
+            return Err(Stop::Format);
+        }
         for _ in 0..self.count()? {
             self.string()?;
             self.skip_ints(2)?;
@@ -397,7 +374,7 @@ impl Reader<'_> {
                 registers.meet(start);
             }
             let target = match op {
-                op::JMP => (at + 1 + (i >> 7) as usize).saturating_sub(JUMP_BIAS),
+                op::JMP => (at + 1 + (i >> 7) as usize).saturating_sub(op::JUMP_BIAS),
                 op::FORPREP | op::TFORPREP => at + (i >> 15) as usize + 2,
                 _ => 0,
             };

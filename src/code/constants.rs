@@ -555,7 +555,7 @@ impl MainText {
         for (pc, i) in self.code.iter().enumerate() {
             let (bx, next) = ((i >> 15) as usize, pc + 1);
             let to = match i & 0x7f {
-                op::JMP => (next + (i >> 7) as usize).checked_sub(0xff_ffff),
+                op::JMP => (next + (i >> 7) as usize).checked_sub(op::JUMP_BIAS),
                 op::FORLOOP | op::TFORLOOP => next.checked_sub(bx),
                 op::FORPREP => Some(next + bx + 1),
                 op::TFORPREP => Some(next + bx),

@@ -637,19 +637,8 @@ impl<'a> Reader<'a> {
         for _ in 0..self.count()? {
             self.function(1, &mut UpvalueSet::default(), &nothing, None)?;
         }
-        let count = self.count()?;
-        let deltas = self.take(count)?;
-        let mut absolute = Vec::new();
-        for _ in 0..self.count()? {
-            absolute.try_push((self.int()?, self.int()?))?;
-        }
-        let mut absolute = absolute.into_iter();
-        let mut line = first;
-        for (instruction, delta) in code.chunks_exact(4).zip(deltas) {
-            line = match *delta as i8 {
-                i8::MIN => absolute.next().ok_or(Stop::Format)?.1,
-                delta => line.checked_add(delta.into()).ok_or(Stop::Format)?,
-            };
+        let lines = self.instruction_lines(first)?;
+        for (instruction, line) in code.chunks_exact(4).zip(lines) {
             let i = word(instruction);
             if matches!(i & 0x7f, op::SETFIELD | op::SETTABUP)
                 && let Some(store) = stores.get_mut((i >> 16 & 0xff) as usize)

@@ -1,5 +1,8 @@
 //! The operations of Lua 5.4, as far as they are told apart.
 
+/// A jump's distance is stored with this added.
+pub const JUMP_BIAS: usize = (1 << 24) - 1;
+
 pub const MOVE: u32 = 0;
 pub const LOADI: u32 = 1;
 pub const LOADF: u32 = 2;

@@ -9,9 +9,6 @@ use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
 use crate::support::secret::Secret;
 
-/// A jump's distance is stored with this added.
-const JUMP_BIAS: usize = (1 << 24) - 1;
-
 /// Makes tables and constants, puts them into one another, and returns: MOVE, LOADI, LOADF, LOADK,
 /// LOADKX, LOADFALSE, LOADTRUE, LOADNIL, SETTABLE, SETI, SETFIELD, NEWTABLE, RETURN, RETURN0,
 /// RETURN1, SETLIST, VARARGPREP, EXTRAARG.
@@ -200,7 +197,7 @@ impl Reader<'_> {
                 op::SETTABLE | op::SETI | op::SETLIST => {}
                 op::JMP => {
                     conditional =
-                        conditional.max((at + (i >> 7) as usize).saturating_sub(JUMP_BIAS))
+                        conditional.max((at + (i >> 7) as usize).saturating_sub(op::JUMP_BIAS))
                 }
                 op::FORPREP | op::TFORPREP => {
                     conditional = conditional.max(at + (i >> 15) as usize + 1)

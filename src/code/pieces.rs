@@ -8,10 +8,10 @@
 //! The functions could be exchanged one after the other, the last one first, and each text in
 //! between would be compiled to the dump in between. So what holds of one edit holds of several.
 
-use super::reader::{Read, Reader, Stop};
+use super::reader::{ABSOLUTE, Read, Reader, Stop};
 use super::splice::{
-    ABSOLUTE, DEEPER, HIDDEN, Main, MainChild, SURELY_LONG, SURELY_SHORT, captured,
-    check_all_constants, has_attribute, known, put, put_line,
+    DEEPER, HIDDEN, Main, MainChild, SURELY_LONG, SURELY_SHORT, captured, check_all_constants,
+    known, put, put_line,
 };
 use super::text::{Difference, FUNCTION, Head, common, end_of, head, lines, the_function};
 use crate::support::error::Result;
@@ -70,7 +70,7 @@ impl<'a> Pieces<'a> {
             return Ok(None);
         };
         let moved = found.iter().filter(|one| one.longer != 0).count();
-        if moved > MOST_MOVED || has_attribute(old, main) {
+        if moved > MOST_MOVED || main.has_attribute(old) {
             return Ok(None);
         }
         let Some(closures) = known(main.closures())? else {

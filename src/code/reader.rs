@@ -1,6 +1,8 @@
 //! Reads the pieces of a dump of Lua 5.4: the header, sizes, strings. Strict, and never past the
 //! end.
 
+use crate::support::mem::TryPush;
+
 /// Why reading ends early.
 pub(super) enum Stop {
     /// Not exactly a dump of Lua 5.4.
@@ -23,6 +25,23 @@ pub(super) struct Reader<'a> {
     dump: &'a [u8],
     /// How many bytes were read; no more than there are.
     at: usize,
+}
+
+/// Of the lines of a function, one that stands in a list of its own.
+pub(super) const ABSOLUTE: i8 = i8::MIN;
+
+/// The lines of a function's instructions, of which the first is behind this one: the steps from
+/// one to the next, and those (each with its instruction) that stand there in full.
+pub(super) fn line_of_each(first: i32, deltas: &[u8], absolute: &[(i32, i32)]) -> Read<Vec<i32>> {
+    let (mut absolute, mut line, mut lines) = (absolute.iter(), first, Vec::new());
+    for delta in deltas {
+        line = match *delta as i8 {
+            ABSOLUTE => absolute.next().ok_or(Stop::Format)?.1,
+            delta => line.checked_add(delta.into()).ok_or(Stop::Format)?,
+        };
+        lines.try_push(line)?;
+    }
+    Ok(lines)
 }
 
 /// A little-endian word.
@@ -109,6 +128,18 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     pub(super) fn int(&mut self) -> Read<i32> {
         i32::try_from(self.size()?).map_err(|_| Stop::Format)
+    }
+
+    /// The lines of the instructions of a function that begins on this line; nothing where the dump
+    /// has none.
+    pub(super) fn instruction_lines(&mut self, first: i32) -> Read<Vec<i32>> {
+        let count = self.count()?;
+        let deltas = self.take(count)?;
+        let mut absolute = Vec::new();
+        for _ in 0..self.count()? {
+            absolute.try_push((self.int()?, self.int()?))?;
+        }
+        line_of_each(first, deltas, &absolute)
     }
 
     /// Passes by so many `int`s, whatever they are: the last byte of each is marked.

@@ -21,14 +21,12 @@ use rustc_hash::FxHashMap;
 
 use super::cut::size;
 use super::definitions::Definitions;
-use super::reader::{Read, Reader, Stop, word};
+use super::reader::{ABSOLUTE, Read, Reader, Stop, line_of_each, word};
 use super::text::{Difference, FUNCTION, Head, end_of, head, lines, places_of, the_function};
 use super::{EditedChild, MAX_DEPTH, op};
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
 
-/// Of the lines of a function, one that stands in a list of its own.
-pub(super) const ABSOLUTE: i8 = i8::MIN;
 /// From so many lines on the next line is written in that list. Which step of the compiler's is as
 /// long as that shows roughly: in between nothing is said.
 pub(super) const SURELY_SHORT: u32 = 112;
@@ -325,6 +323,13 @@ impl<'a> Main<'a> {
         }))
     }
 
+    /// Has its text a local with an attribute that stands in none of its functions?
+    pub(super) fn has_attribute(&self, text: &[u8]) -> bool {
+        let find = || has_attribute(text, self);
+        let known = self.known.has_attribute;
+        known.map_or_else(find, |known| *known.get_or_init(find))
+    }
+
     /// May one of its functions have this text?
     pub(super) fn may_have(&self, text: &[u8]) -> bool {
         self.known
@@ -389,17 +394,7 @@ impl<'a> Main<'a> {
 
     /// The line of each instruction.
     pub(super) fn line_of_each(&self) -> Read<Vec<i32>> {
-        let mut lines = Vec::new();
-        let mut absolute = self.absolute.iter();
-        let mut line = 0_i32;
-        for delta in self.deltas {
-            line = match *delta as i8 {
-                ABSOLUTE => absolute.next().ok_or(Stop::Format)?.1,
-                delta => line.checked_add(delta.into()).ok_or(Stop::Format)?,
-            };
-            lines.try_push(line)?;
-        }
-        Ok(lines)
+        line_of_each(0, self.deltas, &self.absolute)
     }
 }
 
@@ -450,7 +445,7 @@ impl<'a> EditFinder<'a> {
             return Ok(None);
         };
         let (child, begin, old, new) = found;
-        if self.has_attribute() {
+        if self.main.has_attribute(self.old) {
             return Ok(None);
         }
         let Some(Head {
@@ -505,13 +500,6 @@ impl<'a> EditFinder<'a> {
             has_old,
             longer,
         }))
-    }
-
-    /// Has the old text a local with an attribute that stands in none of its functions?
-    fn has_attribute(&self) -> bool {
-        let find = || has_attribute(self.old, self.main);
-        let known = self.main.known.has_attribute;
-        known.map_or_else(find, |known| *known.get_or_init(find))
     }
 
     /// The one function of the main function that has the whole difference within it: its number,
@@ -580,7 +568,7 @@ impl<'a> EditFinder<'a> {
 
 /// Has a text a local with an attribute that stands in none of the functions of `main`? A piece
 /// cannot have it: it may be a constant, of which the dump does not tell.
-pub(super) fn has_attribute(text: &[u8], main: &Main) -> bool {
+fn has_attribute(text: &[u8], main: &Main) -> bool {
     let mut places = places_of(text, b'<');
     let (mut line, mut counted) = (1, 0);
     places.any(|at| {

@@ -156,9 +156,9 @@ impl Aligner<'_> {
         let mut pairs: FxHashSet<(VariableId, VariableId)> = FxHashSet::default();
         let [base, incoming] = &self.sides;
         let may_be = |variable: &Variable| variable.is_captured && !variable.is_given;
-        let is_open = self.out.variables.iter().zip(base.of.variables());
-        let is_open = is_open.filter(|(partner, _)| partner.is_none());
-        let has_open = is_open.map(|(_, (_, variable))| variable).any(may_be);
+        let partners = self.out.variables.iter().zip(base.of.variables());
+        let mut open = partners.filter(|(partner, _)| partner.is_none());
+        let has_open = open.any(|(_, (_, variable))| may_be(variable));
         let protos = if has_open { base.of.protos() } else { 0 };
         for proto in 0..protos {
             let Some(other) = self.incoming_proto(proto) else {

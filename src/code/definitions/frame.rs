@@ -158,7 +158,7 @@ impl<'f, 'd> AbstractFrame<'f, 'd> {
             let of = match i.op() {
                 op::FORPREP => (pc + 1, pc + i.bx() as usize + 2),
                 op::TFORPREP => (pc + 1, pc + i.bx() as usize + 3),
-                op::JMP => match (pc + 1 + (i.0 >> 7) as usize).checked_sub(0xff_ffff) {
+                op::JMP => match (pc + 1 + (i.0 >> 7) as usize).checked_sub(op::JUMP_BIAS) {
                     Some(target) if target <= pc => (target, pc + 1),
                     _ => continue,
                 },

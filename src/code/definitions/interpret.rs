@@ -212,7 +212,7 @@ impl AbstractFrame<'_, '_> {
             op::MMBIN..=op::MMBINK => {}
             op::ADDI..=op::CONCAT => self.operate(i, pc)?,
             op::JMP => {
-                let target = (pc + 1 + (i.0 >> 7) as usize).checked_sub(0xff_ffff);
+                let target = (pc + 1 + (i.0 >> 7) as usize).checked_sub(op::JUMP_BIAS);
                 let target = target.ok_or(Stop::Format)?;
                 if target > pc {
                     self.jump(target)?;
@@ -404,7 +404,7 @@ impl AbstractFrame<'_, '_> {
         let Some(jump) = self.at(pc + 1).filter(|next| next.op() == op::JMP) else {
             return Err(Stop::Format);
         };
-        let target = (pc + 2 + (jump.0 >> 7) as usize).checked_sub(0xff_ffff);
+        let target = (pc + 2 + (jump.0 >> 7) as usize).checked_sub(op::JUMP_BIAS);
         let target = target.ok_or(Stop::Format)?;
         // `local is_large = n > 3`: one of two instructions loads what the test gives.
         if target == pc + 3

@@ -33,6 +33,19 @@ pub(super) struct Spliced {
     is_exact: bool,
 }
 
+impl Spliced {
+    /// What the compiler makes of the whole text, without anything else that is known.
+    fn exact(dump: Vec<u8>) -> Spliced {
+        Spliced {
+            dump,
+            functions: None,
+            edited: None,
+            piece: None,
+            is_exact: true,
+        }
+    }
+}
+
 impl Vm {
     /// Compiles what the program gave, text or binary, and keeps the main function; with its dump,
     /// all debug information in it, where that is at hand. An older version spares work: the
@@ -89,9 +102,7 @@ impl Vm {
                 return Ok(Some(Spliced {
                     edited: edit.edited(&dump),
                     piece: Some(edit.into_piece()),
-                    dump,
-                    functions: None,
-                    is_exact: true,
+                    ..Spliced::exact(dump)
                 }));
             }
         }
@@ -104,13 +115,7 @@ impl Vm {
                 dumps.try_push(dump)?;
             }
             if let Some(dump) = pieces.filled(&dumps)? {
-                return Ok(Some(Spliced {
-                    dump,
-                    functions: None,
-                    edited: None,
-                    piece: None,
-                    is_exact: true,
-                }));
+                return Ok(Some(Spliced::exact(dump)));
             }
         }
         let known = last.functions.as_deref();
@@ -121,11 +126,9 @@ impl Vm {
             return Ok(None);
         };
         Ok(stubs.filled(&dump)?.map(|dump| Spliced {
-            dump,
             functions: Some(stubs.functions),
-            edited: None,
-            piece: None,
             is_exact: false,
+            ..Spliced::exact(dump)
         }))
     }
 

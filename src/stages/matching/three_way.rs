@@ -337,7 +337,6 @@ impl Pairer<'_> {
         let values = [pair.old_value, pair.new_value];
         let is_moved = self.read_edit(&mut touched, values, site, is_edited)?;
         if !is_moved && self.is_state_lost(&touched, place, pair.old_value)? {
-            let site = self.out.cell_site(pair.new)?;
             self.warn_of_state_kept(site)?;
             return Ok(CellFate::Keep);
         }
@@ -347,7 +346,6 @@ impl Pairer<'_> {
             CellFate::Keep
         };
         if touched.by_edit && !touched.by_program {
-            let site = self.out.cell_site(pair.new)?;
             self.warn_of_class(site, pair.old_value)?;
         }
         Ok(match touched {
@@ -362,14 +360,12 @@ impl Pairer<'_> {
                 by_program: true,
                 by_edit: true,
             } => {
-                let site = self.out.cell_site(pair.new)?;
                 self.warn_of_choice(site)?;
                 stays
             }
             Touched {
                 by_program: true, ..
             } => {
-                let site = self.out.cell_site(pair.new)?;
                 self.tell(site, CHOSEN)?;
                 stays
             }
