@@ -1458,6 +1458,64 @@ describe("registrations", function()
     stop()
   end)
 
+  -- Each: the bus, the calls of three versions; the program removes the entry of the last load's
+  -- call `gone`.
+  local REMOVED = {
+    { "with the event beside the function", [[
+        local bus = { list = {} }
+        function bus.on(event, f) table.insert(bus.list, { event = event, f = f }) end
+        function bus.remove(at) table.remove(bus.list, at) end
+        function bus.all()
+          local all = {}
+          for i, entry in ipairs(bus.list) do all[i] = entry.event .. " " .. entry.f() end
+          return table.concat(all, ", ")
+        end
+        return bus
+      ]], { "bye M.quit", "first M.hit" }, { "bye M.quit" }, { "first M.hit", "bye M.quit" },
+      1, "first hit 3" },
+    { "in a list for each event", [[
+        local bus = { lists = { hit = {}, bye = {} } }
+        function bus.on(event, f) table.insert(bus.lists[event], f) end
+        function bus.remove(at) table.remove(bus.lists.hit, at) end
+        function bus.all()
+          local all = {}
+          for _, event in ipairs { "hit", "bye" } do
+            for _, f in ipairs(bus.lists[event]) do all[#all + 1] = event .. " " .. f() end
+          end
+          return table.concat(all, ", ")
+        end
+        return bus
+      ]], { "hit M.hit", "hit M.quit", "bye M.hit" }, { "hit M.quit", "bye M.hit" },
+      { "hit M.hit", "hit M.quit" }, 2, "hit hit 3, bye hit 2" },
+  }
+  describe("that the program removed stay away though a new call got an older entry", function()
+    before_each(start)
+    after_each(stop)
+
+    local function chat_text(version, calls)
+      local lines = { 'local bus, M = require "bus", {}' }
+      for _, name in ipairs { "hit", "quit" } do
+        lines[#lines + 1] = ("function M.%s() return '%s %d' end"):format(name, name, version)
+      end
+      for _, call in ipairs(calls) do
+        lines[#lines + 1] = ("bus.on('%s', %s)"):format(call:match "(%S+) (%S+)")
+      end
+      return table.concat(lines, "\n") .. "\nreturn M\n"
+    end
+
+    for _, case in ipairs(REMOVED) do
+      local where, registry, one, two, three, at, expected = table.unpack(case)
+      it(where, function()
+        local bus = app:module("bus", registry)
+        app:module("chat", chat_text(1, one))
+        app:update("chat", chat_text(2, two))
+        bus.remove(at)
+        app:update("chat", chat_text(3, three))
+        assert.equal(expected, bus.all())
+      end)
+    end
+  end)
+
   describe("that the file no longer makes", function()
     local bus
     before_each(function()

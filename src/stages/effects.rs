@@ -17,6 +17,7 @@ mod reach;
 mod record;
 mod repeat;
 mod standard;
+mod taken;
 mod text;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -42,6 +43,7 @@ use past::{Spot, Write};
 pub use record::{BEYOND, Calls, Recorded};
 use repeat::{CallArguments, Cut, Holders};
 use standard::Standard;
+use taken::Taken;
 
 /// Entries of tables that are remembered in one load.
 const BUDGET: usize = 200_000;
@@ -228,6 +230,7 @@ pub struct Effects<'a> {
     older: FxHashSet<usize>,
     calls: Calls,
     recorded: Option<Recorded>,
+    taken: Taken,
     lineage: Option<Lineage>,
     /// The main function of the last load, and what is kept of a version.
     last_main: Ref,
@@ -285,6 +288,7 @@ impl<'a> Effects<'a> {
             older: FxHashSet::default(),
             calls: Calls::default(),
             recorded: last.recorded,
+            taken: Taken::default(),
             lineage: last.lineage,
             last_main: last.main,
             last_version: last.version,

@@ -117,7 +117,7 @@ impl Effects<'_> {
             vm.limits
                 .note(text, number, Where::Named(place), is_recorded)?;
         }
-        if is_recorded && self.is_removed(vm, made, &call)? {
+        if is_recorded && self.is_removed(vm, made, &call, &writes)? {
             return self.put_back(vm, &writes);
         }
         self.keep(vm, made, call, writes, places)
@@ -433,10 +433,10 @@ impl Effects<'_> {
             self.take_former(vm, call);
         }
         if let Some(recorded) = &mut self.recorded {
-            let is_known = recorded.rename(&record::line(&label, call.given.digest))?;
+            let line = record::line(&label, call.given.digest);
+            let is_known = recorded.rename(&line, (&self.names, &self.context.title))?;
             if !is_known && call.by_text != ByText::Edited {
-                let of = vm.val(call.function).addr;
-                recorded.note_taken(of)?;
+                self.note_taken(vm, made, call, writes)?;
             }
         }
         self.note(Registered::Before, call, label)
@@ -565,12 +565,14 @@ impl Effects<'_> {
     }
 
     /// The program has taken the entry of a recorded call away since. It stays away.
-    fn is_removed(&mut self, vm: &mut Vm, made: Creations<'_>, call: &OpenCall) -> Result<bool> {
-        // Another call, which the last load did not make, may have got its entry.
-        let of = vm.val(call.function).addr;
-        if let Some(recorded) = &mut self.recorded
-            && recorded.give_back(of)
-        {
+    fn is_removed(
+        &mut self,
+        vm: &mut Vm,
+        made: Creations<'_>,
+        call: &OpenCall,
+        writes: &[Write],
+    ) -> Result<bool> {
+        if self.give_back(vm, made, call, writes)? {
             return Ok(false);
         }
         // The chunk itself may have taken the entry away, to make it anew. (What a repeat has put

@@ -448,6 +448,16 @@ impl FunctionNames {
         current.copied().unwrap_or(address)
     }
 
+    /// Has a function of the running module the name?
+    pub fn is_running(&self, name: &[u8]) -> bool {
+        self.named.contains_key(name)
+    }
+
+    /// Does the file's main chunk store a function under the name?
+    pub fn is_in_file(&self, name: &[u8]) -> bool {
+        self.defined.contains_key(name)
+    }
+
     /// Has a function of the file been found that answers to this one?
     pub fn is_answered(&self, vm: &Vm, running: Ref) -> bool {
         self.answered.contains_key(&vm.val(running).addr)

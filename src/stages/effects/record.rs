@@ -3,6 +3,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::BUDGET;
+use super::names::FunctionNames;
 use crate::lua::heap::Place;
 use crate::lua::vm::{KeyValue, Ref, Vm};
 use crate::lua::write::{self, Permit};
@@ -102,33 +103,56 @@ pub(super) fn line(label: &str, digest: u64) -> String {
 
 /// What of a call's text tells it from others.
 #[derive(Clone, Copy)]
-enum Telling {
+pub(super) enum Telling<'a> {
     /// All but numbers and booleans that are no part of a string.
     Names,
-    /// Strings alone: the file may call the functions by other names.
-    Strings,
+    /// Strings, and those names of the module's own functions that both versions have: the file may
+    /// call the others by new names.
+    Strings(&'a FunctionNames, &'a str),
 }
 
-/// What of the text of a line tells.
-fn shape(line: &[u8], telling: Telling) -> String {
-    let line = String::from_utf8_lossy(line);
-    let label = line.split(END_OF_LABEL).next().unwrap_or_default();
-    let (mut shape, mut in_string) = (String::new(), false);
-    for piece in label.split_inclusive(['"', '(', ')', ' ', ',']) {
-        let word = piece.trim_end_matches(['"', '(', ')', ' ', ',']);
-        let is_dropped = match telling {
-            Telling::Names => word.parse::<f64>().is_ok() || matches!(word, "true" | "false"),
-            Telling::Strings => true,
-        };
-        let kept = if in_string || !is_dropped {
-            piece
-        } else {
-            piece.get(word.len()..).unwrap_or("")
-        };
-        shape.push_str(kept);
-        in_string ^= piece.ends_with('"');
+/// Whose call it is.
+#[derive(Clone, Copy)]
+enum Side {
+    File,
+    LastLoad,
+}
+
+impl Telling<'_> {
+    /// Does a word outside of strings tell something?
+    fn tells(self, side: Side, word: &str) -> bool {
+        match (self, side) {
+            (Telling::Names, _) => {
+                word.parse::<f64>().is_err() && !matches!(word, "true" | "false")
+            }
+            (Telling::Strings(names, title), side) => {
+                let name = word
+                    .strip_prefix(title)
+                    .and_then(|name| name.strip_prefix('.'));
+                name.is_some_and(|name| match side {
+                    Side::File => names.is_running(name.as_bytes()),
+                    Side::LastLoad => names.is_in_file(name.as_bytes()),
+                })
+            }
+        }
     }
-    shape
+
+    /// What of the text of a line tells.
+    fn shape(self, side: Side, line: &[u8]) -> String {
+        let line = String::from_utf8_lossy(line);
+        let label = line.split(END_OF_LABEL).next().unwrap_or_default();
+        let (mut shape, mut in_string) = (String::new(), false);
+        for piece in label.split_inclusive(['"', '(', ')', ' ', ',']) {
+            let word = piece.trim_end_matches(['"', '(', ')', ' ', ',']);
+            let kept = match in_string || self.tells(side, word) {
+                true => piece,
+                false => piece.get(word.len()..).unwrap_or(""),
+            };
+            shape.push_str(kept);
+            in_string ^= piece.ends_with('"');
+        }
+        shape
+    }
 }
 
 /// No text of a call has it.
@@ -141,8 +165,6 @@ pub struct Recorded {
     pub(super) calls: FxHashMap<Vec<u8>, Times>,
     /// The functions that were called, by address.
     pub(super) functions: FxHashSet<usize>,
-    /// How many entries of calls of each function others have got.
-    taken: FxHashMap<usize, u32>,
     /// The lines by their shapes, for each way to tell them; made when they are first needed.
     alike: [Option<FxHashMap<String, Alike>>; 2],
 }
@@ -206,12 +228,16 @@ impl Recorded {
     /// A repeat that was given something else than in the last load, such as another number, counts
     /// as the call that was made then; of several as the first in the order of their texts. False
     /// if there is none.
-    pub(super) fn rename(&mut self, line: &str) -> Result<bool> {
+    pub(super) fn rename(
+        &mut self,
+        line: &str,
+        (names, title): (&FunctionNames, &str),
+    ) -> Result<bool> {
         if self.has(line) {
             return Ok(true);
         }
         let mut other = None;
-        for telling in [Telling::Names, Telling::Strings] {
+        for telling in [Telling::Names, Telling::Strings(names, title)] {
             if other.is_none() {
                 let alike = self.alike(line, telling)?;
                 let last = alike.and_then(|alike| alike.left.last());
@@ -230,23 +256,6 @@ impl Recorded {
         Ok(true)
     }
 
-    /// A repeat of the function at this address that the load did not make has got the entry of
-    /// another one.
-    pub(super) fn note_taken(&mut self, function: usize) -> Result<()> {
-        self.taken.try_reserve(1)?;
-        *self.taken.entry(function).or_default() += 1;
-        Ok(())
-    }
-
-    /// Has such a repeat got the entry of one that the load made? It is asked once for each.
-    pub(super) fn give_back(&mut self, function: usize) -> bool {
-        let taken = self.taken.get_mut(&function).filter(|taken| **taken > 0);
-        taken.is_some_and(|taken| {
-            *taken -= 1;
-            true
-        })
-    }
-
     /// How many calls of this text, numbers apart, the load made; none if each of them has been
     /// taken off.
     pub(super) fn made_alike(&mut self, label: &str) -> Result<u32> {
@@ -257,18 +266,16 @@ impl Recorded {
         }))
     }
 
-    fn alike(&mut self, line: &str, telling: Telling) -> Result<Option<&Alike>> {
-        if let Some(None) = self.alike.get(telling as usize) {
+    fn alike(&mut self, line: &str, telling: Telling<'_>) -> Result<Option<&Alike>> {
+        let at = matches!(telling, Telling::Strings(..)) as usize;
+        if let Some(None) = self.alike.get(at) {
             let by_shape = self.by_shape(telling)?;
-            if let Some(alike) = self.alike.get_mut(telling as usize) {
+            if let Some(alike) = self.alike.get_mut(at) {
                 *alike = Some(by_shape);
             }
         }
-        let by_shape = self
-            .alike
-            .get_mut(telling as usize)
-            .and_then(Option::as_mut);
-        let shape = shape(line.as_bytes(), telling);
+        let by_shape = self.alike.get_mut(at).and_then(Option::as_mut);
+        let shape = telling.shape(Side::File, line.as_bytes());
         let alike = by_shape.and_then(|by_shape| by_shape.get_mut(&shape));
         Ok(alike.map(|alike| {
             let is_taken =
@@ -280,7 +287,7 @@ impl Recorded {
         }))
     }
 
-    fn by_shape(&self, telling: Telling) -> Result<FxHashMap<String, Alike>> {
+    fn by_shape(&self, telling: Telling<'_>) -> Result<FxHashMap<String, Alike>> {
         let mut lines = Vec::new();
         for (line, count) in &self.calls {
             lines.try_push((copied(line)?, count.made))?;
@@ -289,7 +296,9 @@ impl Recorded {
         let mut by_shape: FxHashMap<String, Alike> = FxHashMap::default();
         for (line, made) in lines {
             by_shape.try_reserve(1)?;
-            let alike = by_shape.entry(shape(&line, telling)).or_default();
+            let alike = by_shape
+                .entry(telling.shape(Side::LastLoad, &line))
+                .or_default();
             alike.made += made;
             alike.left.try_push(line)?;
         }
