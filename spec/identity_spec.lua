@@ -470,3 +470,125 @@ describe("past the limits of R3.7", function()
     assert.same({}, app:update("m", module(2, 3)).warnings)
   end)
 end)
+
+-- What the program has put into a place that the file gives another object.
+describe("a place that the program has given another object", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  -- One state leads to the next, and nothing to the former one.
+  local function states(version, decl, cur)
+    return (([[
+      local M = {}
+      DECL
+      CUR = Lobby
+      function Lobby.update() CUR = Battle return "lobby@" end
+      function Battle.update() return "battle@" end
+      function M.update() return CUR.update() end
+      function M.name() return CUR.name end
+      return M
+    ]]):gsub("DECL", decl):gsub("CUR", cur):gsub("@", version))
+  end
+  local NAMED = 'local Lobby, Battle = { name = "lobby" }, { name = "battle" }'
+  local WAYS = {
+    { "a field", NAMED, "M.state" },
+    { "a local", NAMED .. " local state", "state" },
+    { "a field, both in a list", NAMED .. " M.states = { Lobby, Battle }", "M.state" },
+    { "a field, without names", "local Lobby, Battle = {}, {}", "M.state" },
+    { "a field, as fields of a table",
+      'M.all = { lobby = { name = "lobby" }, battle = { name = "battle" } } '
+        .. "local Lobby, Battle = M.all.lobby, M.all.battle", "M.state" },
+    { "an element of a list", NAMED .. " M.stack = {}", "M.stack[1]" },
+  }
+  for _, scope in ipairs { "module", "vm" } do
+    for _, way in ipairs(WAYS) do
+      local where, decl, cur = table.unpack(way)
+      it(("keeps it, with its own new code: %s, scope %s"):format(where, scope), function()
+        local M = app:module("m", states(1, decl, cur))
+        M.update()
+        local name = M.name()
+        for version = 1, 3 do
+          local report = app:update("m", states(version, decl, cur), { scope = scope })
+          assert.same({ {}, "battle" .. version, name },
+            { report.warnings, M.update(), M.name() })
+        end
+      end)
+    end
+  end
+
+  -- A stand-in, and the table of another module that the program puts in its place.
+  local STANDINS = {
+    { "a field", "M.db = STANDIN", "M.db" },
+    { "a local", "local db = STANDIN", "db" },
+    { "a global", "StandIn = STANDIN", "StandIn" },
+  }
+  for _, case in ipairs(STANDINS) do
+    local where, decl, db = table.unpack(case)
+    it("keeps a table of another module as it is: " .. where, function()
+      local function module(version, more)
+        local text = ([[
+          local M = {}
+          DECL
+          function M.use(new) DB = new end
+          function M.query() return DB.query() end
+          return M
+        ]]):gsub("DECL", decl):gsub("STANDIN", ([[{
+          query = function() return "fake%d" end,%s
+        }]]):format(version, more))
+        return (text:gsub("DB", db))
+      end
+      local M = app:module("m", module(1, ""))
+      local driver = app:module("driver", [[
+        return { new = function() return { query = function() return "real" end } end }
+      ]]).new()
+      M.use(driver)
+      for version = 1, 3 do
+        local more = version == 3 and "close = function() end," or ""
+        local report = app:update("m", module(version, more))
+        assert.same({ {}, "real" }, { report.warnings, M.query() })
+        assert.is_nil(driver.close)
+      end
+      StandIn = nil -- luacheck: ignore
+    end)
+  end
+
+  it("gets no other function of a list", function()
+    local function module(texts)
+      local modes = {}
+      for i, text in ipairs(texts) do modes[i] = ("function() return %q end"):format(text) end
+      return ([[
+        local modes = { %s }
+        local M = { mode = modes[1] }
+        function M.set(i) M.mode = modes[i] end
+        return M
+      ]]):format(table.concat(modes, ", "))
+    end
+    local M = app:module("m", module { "easy", "hard" })
+    M.set(2)
+    app:update("m", module { "easy!", "hard!", "hell!" })
+    assert.equal("hard", M.mode())
+    M.set(1)
+    assert.equal("easy", M.mode())
+  end)
+
+  it("gives the file's code to what the module itself makes there anew", function()
+    local function module(version)
+      return ([[
+        local M = {}
+        local function make(n) return { n = n, act = function() return "act%d" end } end
+        local cur = make(1)
+        M.state = cur
+        function M.renew() cur = make(2) M.state = cur end
+        function M.get() return cur.n, cur.act(), M.state.act() end
+        return M
+      ]]):format(version)
+    end
+    local M = app:module("m", module(1))
+    M.renew()
+    for version = 2, 3 do
+      local report = app:update("m", module(version))
+      assert.same({ {}, 2, "act" .. version, "act" .. version }, { report.warnings, M.get() })
+    end
+  end)
+end)

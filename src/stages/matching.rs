@@ -330,6 +330,11 @@ pub struct Pairing {
     pub by_code: Vec<(u64, ProtoId)>,
     /// The incoming functions that come to no place, since what runs there stays (R3.5).
     pub left_out: FxHashSet<u32>,
+    /// Userdata that stay, since the file makes them as the last load has.
+    pub products: Vec<Ref>,
+    /// The tables that locals of the file are made for, with digests of the names: there may be no
+    /// function left that has the local.
+    pub local_tables: Vec<(u64, Ref)>,
 }
 
 impl Pairing {
@@ -372,6 +377,8 @@ impl Pairing {
             edits: FxHashMap::default(),
             by_code: Vec::new(),
             left_out: FxHashSet::default(),
+            products: Vec::new(),
+            local_tables: Vec::new(),
         })
     }
 
@@ -604,6 +611,7 @@ pub fn pair(
     let source = pairer.vm.source(pairer.loaded.main)?.unwrap_or_default();
     let source = pairer.vm.digest_of(&source);
     pairer.out.edits = pairer.identity.edits(pairer.vm, source)?;
+    pairer.out.local_tables = pairer.identity.local_tables(pairer.vm)?;
     if options.vm {
         pairer.out.go_on = pairer.identity.functions_that_go_on()?;
         let known = edits::all(pairer.vm, lineage)?;
@@ -945,12 +953,7 @@ impl Pairer<'_> {
             (Action::Merge, ..) => ChildKind::Pair,
             (Action::Refer, Kind::Table, _) => {
                 let site = self.out.sites.key(slot.parent, slot.key)?;
-                return self.refer(TablePair {
-                    old: slot.old,
-                    new: slot.new,
-                    site,
-                    fit: self.fit(),
-                });
+                return self.tables.set_aside(slot.new, site);
             }
             (Action::ReplaceFunction, ..) => ChildKind::Edge,
             (_, Kind::Function, Some(_)) => ChildKind::Function,

@@ -230,8 +230,9 @@ impl<'a> Recorder<'a> {
     }
 
     fn run(&mut self, loaded: &Loaded, pairing: &Pairing) -> Result<()> {
-        for differing in &pairing.differing {
-            let address = self.vm.val(differing.running).addr;
+        let differing = pairing.differing.iter().map(|differing| &differing.running);
+        for running in differing.chain(&pairing.products) {
+            let address = self.vm.val(*running).addr;
             if address != 0 {
                 self.kept_imports.try_insert_value(address, ())?;
             }
@@ -899,7 +900,15 @@ impl<'a> Recorder<'a> {
                 .map(|upvalue| (function.at, upvalue.index, upvalue.cell))
         });
         self.words.try_reserve(pairing.upvalues())?;
-        self.locals(&locals, owners)
+        self.locals(&locals, owners)?;
+        for (name, table) in &pairing.local_tables {
+            let is_met = names.iter().any(|(met, _)| *met == Some(*name));
+            if let Some(number) = self.numbers.of(self.vm, *table).filter(|_| !is_met) {
+                let place = Path::LOCALS.place(*name);
+                self.words.try_push(place.word(Held::object(number)))?;
+            }
+        }
+        Ok(())
     }
 
     /// Notes locals by their names; those of other modules' functions, and those whose names others

@@ -654,11 +654,15 @@ impl Pairer<'_> {
             site,
             fit,
         };
-        match self.relation(old, new) {
+        let relation = match self.relation(old, new) {
+            Relation::Unknown if self.is_moved_in_cell(&pair)? => Relation::Other,
+            relation => relation,
+        };
+        match relation {
             Relation::Same(_) => self.pair_tables(old, new, site, fit)?,
             Relation::Other => {
                 pair.fate = CellFate::Refer;
-                self.refer(tables)?;
+                self.tables.set_aside(new, site)?;
             }
             Relation::Unknown if self.is_reference_in_cell(pair.new) => self.refer(tables)?,
             Relation::Unknown => self.pair_tables(old, new, site, fit)?,
@@ -676,7 +680,11 @@ impl Pairer<'_> {
         let own = f1
             .and_then(|f1| self.out.old.get(f1 as usize))
             .is_some_and(|old| old.own);
-        if own && self.are_others(pair.old_value, pair.new_value) {
+        let relation = match self.relation(pair.old_value, pair.new_value) {
+            Relation::Unknown if own && self.is_moved_in_cell(&pair)? => Relation::Other,
+            relation => relation,
+        };
+        if own && relation == Relation::Other {
             pair.fate = CellFate::Refer;
         } else if let (Some(f1), Some(f2)) = (f1, f2)
             && (own || self.are_twins(f1, f2)?)

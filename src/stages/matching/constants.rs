@@ -435,10 +435,7 @@ impl Pairer<'_> {
                 return Ok(true);
             }
         }
-        Ok(self
-            .imports
-            .holds(self.vm, self.context, self.loaded, old)?
-            || self.is_inside(old, incoming)?)
+        Ok(self.is_held_by_module(old)? || self.is_inside(old, incoming)?)
     }
 
     /// Is the object kept by the incoming function, as what it wraps? (Somebody has patched the

@@ -6,13 +6,23 @@
 use super::Function2;
 use super::identity::Identity;
 use crate::code::definitions::{
-    Constant, DefinitionId, Definitions, ExpressionKind, Store, StoreId, StringId, Symbol,
-    VariableId,
+    Constant, DefinitionId, Definitions, Destination, ExpressionKind, Store, StoreId, StringId,
+    Symbol, VariableId,
 };
 use crate::lua::vm::{Ref, Vm};
 
 /// Fields of fields that are compared.
 const DEEPEST: u32 = 8;
+
+/// What an edit of a place is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum EditOf {
+    /// The file gives the place another object.
+    Place,
+    /// So it is, too, if the call that makes the object is another one: a userdata is what it was
+    /// made with.
+    Product,
+}
 
 /// An expression of one version.
 type Expression<'a> = (&'a Definitions, Symbol);
@@ -20,9 +30,15 @@ type Expression<'a> = (&'a Definitions, Symbol);
 impl Identity {
     /// Is what the file puts under this key of a running table (`None`: among the globals) another
     /// expression than that of the last load? None where that is not known.
-    pub(super) fn is_field_edited(&self, vm: &Vm, table: Option<Ref>, key: Ref) -> Option<bool> {
+    pub(super) fn is_field_edited(
+        &self,
+        vm: &Vm,
+        table: Option<Ref>,
+        key: Ref,
+        edit: EditOf,
+    ) -> Option<bool> {
         let [old, new] = self.fields(vm, table, key)?;
-        self.differ(old?, new?, 0)
+        self.is_edit(old?, new?, edit)
     }
 
     /// Does neither version's text put anything under this key, so that what stands there was put
@@ -56,6 +72,7 @@ impl Identity {
         vm: &Vm,
         old: (Ref, u8),
         new: (Ref, u8),
+        edit: EditOf,
     ) -> Option<bool> {
         let (base, definitions) = self.versions()?;
         let old = variable(base, self.running_definition(vm, old.0)?, old.1)?;
@@ -65,17 +82,44 @@ impl Identity {
             definitions.variable(new)?.initialiser,
         );
         let mut is_edited =
-            self.differ((base, initialisers.0), (definitions, initialisers.1), 0)?;
-        let (mut stores, mut others) = (base.stores_to(old), definitions.stores_to(new));
+            self.is_edit((base, initialisers.0), (definitions, initialisers.1), edit)?;
+        // What a function assigns is no product of the load, unless the load calls it.
+        let counts = |(_, store): &(StoreId, &Store)| edit == EditOf::Place || store.proto == 0;
+        let mut stores = base.stores_to(old).filter(counts);
+        let mut others = definitions.stores_to(new).filter(counts);
         loop {
             match (stores.next(), others.next()) {
                 (None, None) => return Some(is_edited),
                 (Some((_, old)), Some((_, new))) => {
-                    is_edited |= self.differ((base, old.value), (definitions, new.value), 0)?;
+                    is_edited |= self.is_edit((base, old.value), (definitions, new.value), edit)?;
                 }
                 _ => return None, // which of them the load has made last nobody knows
             }
         }
+    }
+
+    /// Is the object what both versions initialise the variable with that is this upvalue of an
+    /// incoming function? Then the edit has not touched what the load leaves there, whatever code
+    /// assigns it later.
+    pub(super) fn is_initialiser(
+        &self,
+        vm: &Vm,
+        (function, index): (Ref, u8),
+        object: Ref,
+    ) -> bool {
+        let is_it = || {
+            let (base, definitions) = self.versions()?;
+            let id = variable(definitions, self.incoming_definition(vm, function)?, index)?;
+            let made = self.incoming_definition(vm, object)?;
+            let place = |version: &Definitions, made| {
+                let place = version.get(made)?.place?;
+                Some(version.store(place)?.place)
+            };
+            let was_initialiser =
+                matches!(place(base, self.base(made)?.0)?, Destination::Variable(_));
+            Some(was_initialiser && place(definitions, made)? == Destination::Variable(id))
+        };
+        is_it() == Some(true)
     }
 
     /// Does the file's text put something under this key of an incoming table (`None`: among
@@ -106,6 +150,34 @@ impl Identity {
             Some(variable.assignments > 0 || is_given_elsewhere(made, store))
         };
         store().unwrap_or(false)
+    }
+
+    fn is_edit(
+        &self,
+        base: Expression<'_>,
+        incoming: Expression<'_>,
+        edit: EditOf,
+    ) -> Option<bool> {
+        let is_other = self.differ(base, incoming, 0)?;
+        if is_other || edit == EditOf::Place {
+            return Some(is_other);
+        }
+        let ((base, a), (incoming, b)) = (plain(base), plain(incoming));
+        let (Symbol::Definition(a), Symbol::Definition(b)) = (a, b) else {
+            return Some(false);
+        };
+        let call = |version: &Definitions, id| match version.get(id)?.kind {
+            ExpressionKind::Call(call) => version.call(call).copied(),
+            _ => None,
+        };
+        let (a, b) = (call(base, a)?, call(incoming, b)?);
+        let (given, now) = (base.list(a.arguments), incoming.list(b.arguments));
+        let mut is_edited = given.len() != now.len();
+        let both = [(a.callee, b.callee)].into_iter();
+        for (a, b) in both.chain(given.iter().copied().zip(now.iter().copied())) {
+            is_edited |= self.differ((base, a), (incoming, b), 0)?;
+        }
+        Some(is_edited)
     }
 
     /// Do two expressions differ? None where that is not known.

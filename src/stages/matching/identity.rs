@@ -6,7 +6,9 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::Function2;
-use super::origins::{self, By, Holder, Origins, Put, Roots, SideFunction};
+use super::origins::{
+    self, By, Holder, OnRecord, Origins, PlaceOnRecord, Put, Roots, SideFunction,
+};
 use super::{Edge, Fit, Pairer, Side};
 use crate::code::Digest;
 use crate::code::align::{Alignment, AlignmentReason, Renames, align};
@@ -15,12 +17,13 @@ use crate::code::definitions::{
     Constant, Definition, DefinitionId, DefinitionKey, Definitions, Destination, ExpressionKind,
     Parent, ProtoId, Symbol, VariableId,
 };
-use crate::lua::vm::{Kind, Ref, Vm};
+use crate::lua::vm::{KeyValue, Kind, Ref, Vm};
 use crate::model::base::{self, Base, Held, Path};
 use crate::model::edits::code_in;
 use crate::model::lineage::Lineage;
 use crate::model::objects::ObjectTable;
 use crate::model::site::{Root, SiteId};
+use crate::stages::snapshot::Snapshot;
 use crate::support::error::{Error, Result, shown};
 use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush, copied, counted};
@@ -51,6 +54,8 @@ pub(super) struct Identity {
     definitions: Option<Arc<Definitions>>,
     /// The variables of the file that had another name in the last load, with that.
     renamed: FxHashMap<VariableId, Vec<u8>>,
+    /// The binary form of the last load, if its text is known.
+    base_dump: Option<Arc<Vec<u8>>>,
 }
 
 impl Identity {
@@ -59,7 +64,7 @@ impl Identity {
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     fn of(
-        base: Option<Arc<Definitions>>,
+        (base, base_dump): (Option<Arc<Definitions>>, Option<Arc<Vec<u8>>>),
         (definitions, compiled): (Arc<Definitions>, &Compiled),
         [running, incoming]: [Origins; 2],
         renames: Renames<'_>,
@@ -91,6 +96,7 @@ impl Identity {
             alignment,
             renamed,
             base,
+            base_dump,
             definitions: Some(definitions),
         })
     }
@@ -184,6 +190,23 @@ impl Identity {
         self.incoming(base).map(|(incoming, _)| incoming)
     }
 
+    /// Has the last version of the text put a function into the table that an incoming one is?
+    pub(super) fn had_function(&self, vm: &Vm, table: Ref) -> bool {
+        let known = || {
+            let id = self.incoming.definition(vm.val(table).addr)?;
+            self.base.as_deref().zip(self.base(id))
+        };
+        known().is_some_and(|(base, (id, _))| {
+            base.stores_into(id).any(|(_, store)| {
+                let Symbol::Definition(value) = store.value else {
+                    return false;
+                };
+                let made = base.get(value).map(|made| made.kind);
+                matches!(made, Some(ExpressionKind::Function(_)))
+            })
+        })
+    }
+
     /// Had the last version of the text the definition that made the incoming object?
     pub(super) fn is_kept(&self, vm: &Vm, new: Ref) -> bool {
         let id = self.incoming.definition(vm.val(new).addr);
@@ -239,6 +262,39 @@ impl Identity {
             } => Some((made.parent, base.text(name))),
             _ => None,
         }
+    }
+
+    /// The running tables that answer to those which the file makes for its locals, with digests of
+    /// the names of these.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub(super) fn local_tables(&self, vm: &Vm) -> Result<Vec<(u64, Ref)>> {
+        let mut found = Vec::new();
+        let Some((_, definitions)) = self.versions() else {
+            return Ok(found);
+        };
+        for (id, variable) in definitions.variables() {
+            let Symbol::Definition(made) = variable.initialiser else {
+                continue;
+            };
+            let is_place = |store| {
+                let store = definitions.store(store).map(|store| store.place);
+                store == Some(Destination::Variable(id))
+            };
+            let is_named = definitions
+                .get(made)
+                .and_then(|made| made.place)
+                .is_some_and(is_place);
+            let running = self
+                .base(made)
+                .and_then(|(base, _)| self.running.object(base));
+            if let Some(table) = running.filter(|table| is_named && vm.kind(*table) == Kind::Table)
+            {
+                found.try_push((vm.digest_of(definitions.text(variable.name)), table))?;
+            }
+        }
+        Ok(found)
     }
 
     /// The functions that the last version of the text defined and the file still defines, by the
@@ -418,6 +474,12 @@ impl Identity {
     /// Do the texts of both versions differ, as far as that is known?
     pub(super) fn is_text_edited(&self) -> bool {
         self.alignment.is_some()
+    }
+
+    /// Are both versions the same to the letter, but for remarks?
+    pub(super) fn is_same_text(&self, compiled: &Compiled) -> bool {
+        let base = self.base_dump.as_ref();
+        base.is_some_and(|base| *base == compiled.dump)
     }
 
     /// What a definition of the running version has become.
@@ -655,7 +717,7 @@ impl Pairer<'_> {
     /// theirs.
     pub(super) fn identify(&mut self) -> Result<()> {
         let compiled = self.loaded.compiled.clone();
-        let base = self.base_definitions()?;
+        let (base, base_dump) = self.base_definitions()?;
         let Some(definitions) = compiled.definitions(self.vm.secret(), base.as_deref())? else {
             return Ok(());
         };
@@ -681,6 +743,7 @@ impl Pairer<'_> {
                 let order = self.loaded.fresh.order(table.addr)?;
                 Some((self.graph.entries(order)?, true))
             },
+            recorded: None,
         };
         let fresh = &self.loaded.fresh;
         let incoming = origins::find(
@@ -695,14 +758,20 @@ impl Pairer<'_> {
         )?;
         self.check_renames(&renames, base.as_deref(), &definitions)?;
         let functions = self.running_functions()?;
+        let is_text_known = base.is_some();
+        let recorded = LastLoad {
+            record: &self.out.base,
+            lineage: self.lineage,
+            snapshot: &self.loaded.snapshot,
+        };
         let roots = Roots {
             value: self.context.running,
             globals: self.context.globals,
             changes: &[],
             functions: &functions,
             entries: &|table| Some((self.loaded.snapshot.whole(table.addr)?, false)),
+            recorded: is_text_known.then_some(&recorded),
         };
-        let is_text_known = base.is_some();
         let (imports, context, loaded) = (&mut self.imports, self.context, &*self.loaded);
         let (record, lineage) = (&self.out.base, self.lineage);
         let objects = &self.out.known;
@@ -746,7 +815,7 @@ impl Pairer<'_> {
             },
         )?;
         self.identity = Identity::of(
-            base,
+            (base, base_dump),
             (definitions, &compiled),
             [running, incoming],
             &renames,
@@ -794,17 +863,18 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// The definitions of the last load, if its text is known.
-    fn base_definitions(&mut self) -> Result<Option<Arc<Definitions>>> {
+    /// The definitions of the last load and its binary form, if its text is known.
+    fn base_definitions(&mut self) -> Result<(Option<Arc<Definitions>>, Option<Arc<Vec<u8>>>)> {
         let last_main = self.loaded.last_main;
         if self.vm.kind(last_main) != Kind::Function || !self.out.base.is_known() {
-            return Ok(None);
+            return Ok((None, None));
         }
         let compiled = match &self.loaded.last {
             Some(last) if self.vm.same(last.main, last_main) => last.compiled.clone(),
             _ => self.vm.version_of(last_main)?.compiled,
         };
-        compiled.definitions(self.vm.secret(), None)
+        let definitions = compiled.definitions(self.vm.secret(), None)?;
+        Ok((definitions, Some(compiled.dump.clone())))
     }
 
     /// The module's own functions that run, each with a digest of its code. Where the module was
@@ -1014,6 +1084,48 @@ fn place_of(
             let place = place.filter(|place| record.is_there(*place));
             Some(place.unwrap_or_else(|| base::local(vm, function, index)))
         }
+    }
+}
+
+/// The record of the last load, and the program that it has become.
+struct LastLoad<'a> {
+    record: &'a Base,
+    lineage: Lineage,
+    snapshot: &'a Snapshot,
+}
+
+impl OnRecord for LastLoad<'_> {
+    fn number(&self, vm: &Vm, place: PlaceOnRecord<'_>) -> Option<i64> {
+        let place = match place {
+            PlaceOnRecord::Result => base::RecordedPlace::RESULT,
+            PlaceOnRecord::Local(name) => Path::LOCALS.place(vm.digest_of(name)),
+            PlaceOnRecord::Global(name) => {
+                Path::root(vm, Root::Globals.name()).place(vm.digest_of(name))
+            }
+            PlaceOnRecord::Field(table, name) => Path::of(table).place(vm.digest_of(name)),
+            PlaceOnRecord::Metatable(table) => Path::of(table).metatable(),
+        };
+        self.record.get(place)?.number()
+    }
+
+    fn running(
+        &self,
+        vm: &Vm,
+        wanted: &FxHashMap<i64, DefinitionId>,
+    ) -> Result<Vec<(DefinitionId, Ref)>> {
+        let mut found = Vec::new();
+        let remembered = (0..self.snapshot.len()).filter_map(|i| self.snapshot.slots_of(i));
+        for slots in remembered {
+            for KeyValue { value, .. } in slots.slots() {
+                if vm.kind(value) == Kind::Table
+                    && let Some(number) = self.lineage.of(vm, value)
+                    && let Some(definition) = wanted.get(&number)
+                {
+                    found.try_push((*definition, value))?;
+                }
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -114,6 +114,12 @@ impl Pairer<'_> {
             .is_module(self.vm, self.context, self.loaded, object)
     }
 
+    /// Is it an import that somebody else holds ([`Imports::holds`])? No walk may be under way.
+    pub(super) fn is_held_by_module(&mut self, object: Val) -> Result<bool> {
+        self.imports
+            .holds(self.vm, self.context, self.loaded, object)
+    }
+
     /// R3.3: was `old`, another loaded module's object, imported where the file has the fresh table
     /// `new` of its own now? Then it is not to be written to. No walk may be under way.
     pub(super) fn was_import(&mut self, old: Ref, new: Ref) -> Result<bool> {
@@ -258,6 +264,7 @@ fn standard_values(vm: &mut Vm, context: &Context) -> Result<FxHashSet<usize>> {
         if !vm.val(library).is_table() {
             continue;
         }
+        let is_globals = vm.val(library) == vm.val(context.globals);
         let mut cursor = vm.walk(library, Ref::NIL)?;
         while let Some(entry) = cursor.next(vm) {
             let c_function = entry.new.is_function() && {
@@ -267,7 +274,9 @@ fn standard_values(vm: &mut Vm, context: &Context) -> Result<FxHashSet<usize>> {
                 vm.release(mark);
                 is_c
             };
-            if c_function || entry.new.kind == Kind::Userdata {
+            // What modules put among the globals is no value of a library.
+            let is_file = entry.new.kind == Kind::Userdata && !is_globals;
+            if c_function || is_file {
                 values.try_insert_value(entry.new.addr, ())?;
             }
         }

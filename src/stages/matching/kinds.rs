@@ -8,6 +8,7 @@
 //! word. The file's takes its place where the program has not touched it; where it has, or where
 //! nobody knows, that is a conflict.
 
+use super::expressions::EditOf;
 use super::merge::is_scalar;
 use super::{Action, CellFate, CellPair, Pairer, SlotDecision};
 use crate::lua::vm::{Kind, Ref, Vm};
@@ -79,7 +80,7 @@ impl Pairer<'_> {
     fn kind_of_slot(&mut self, slot: &SlotDecision) -> Result<Action> {
         let (old, new) = (slot.old, slot.new);
         let place = self.place_in(slot.table, slot.parent, slot.key)?;
-        let is_edited = self.is_slot_edited(slot);
+        let is_edited = self.is_slot_edited(slot, EditOf::Place);
         let is_event = EVENTS.iter().any(|name| self.vm.is_string(slot.key, name));
         let is_behaviour =
             |value| matches!(kind_of(self.vm, value), Some(Kind::Function | Kind::Table));
@@ -147,7 +148,7 @@ impl Pairer<'_> {
             return Ok(pair.fate); // it wraps itself
         }
         let place = Some(self.cell_place(&cell));
-        let is_edited = self.is_cell_edited(pair);
+        let is_edited = self.is_cell_edited(pair, EditOf::Place);
         Ok(match self.kind_fate(place, old, new, is_edited)? {
             KindFate::Stays => pair.fate,
             KindFate::File => CellFate::Take,

@@ -203,10 +203,19 @@ impl Pairer<'_> {
         slot: &SlotDecision,
         entry: &EntryPair,
     ) -> Result<Action> {
-        let asked =
-            action == Action::Add && !self.replace_data || action == Action::Keep && self.merges;
+        let asked = match action {
+            Action::Add => !self.replace_data,
+            Action::Keep => self.merges,
+            Action::ReplaceFunction | Action::Merge => entry.order.is_some(),
+            _ => false,
+        };
         if !asked || !self.out.base.is_known() {
             return Ok(action);
+        }
+        if !matches!(action, Action::Add | Action::Keep) {
+            let is_moved = self.relation(slot.old, slot.new) == super::identity::Relation::Unknown
+                && self.is_moved_in_slot(slot)?;
+            return Ok(if is_moved { Action::Refer } else { action });
         }
         self.as_on_record(action, slot, entry)
     }

@@ -32,6 +32,8 @@ use crate::support::mem::{TryInsert, TryPush, collected};
 const MOST_ROWS: usize = 10_000;
 /// Names of functions by which the rows of a list are known.
 const MOST_KEYS: usize = 16;
+/// Parents of parents of a definition whose places are asked for.
+const MOST_PARENTS: u32 = 32;
 /// So many names are made in one go.
 const FEW_NAMES: usize = 128;
 /// Entries of a table that are looked at for each field that is asked for.
@@ -64,6 +66,39 @@ pub(super) struct Roots<'a> {
     pub(super) functions: &'a [SideFunction],
     /// What is known of the entries of its tables.
     pub(super) entries: KnownEntries<'a>,
+    /// The record of the version's load, if there is one.
+    pub(super) recorded: Option<&'a dyn OnRecord>,
+}
+
+/// Where the record of a load has an object.
+#[derive(Clone, Copy)]
+pub(super) enum PlaceOnRecord<'a> {
+    /// What the chunk returned.
+    Result,
+    /// A local, by its name.
+    Local(&'a [u8]),
+    /// A global.
+    Global(&'a [u8]),
+    /// A field of the table with this number.
+    Field(i64, &'a [u8]),
+    /// Its metatable.
+    Metatable(i64),
+}
+
+/// What a load has put where, and what has become of that.
+pub(super) trait OnRecord {
+    /// The number of the object that the load has put at a place.
+    fn number(&self, vm: &Vm, place: PlaceOnRecord<'_>) -> Option<i64>;
+
+    /// The running tables that have one of the numbers, in no order.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    fn running(
+        &self,
+        vm: &Vm,
+        wanted: &FxHashMap<i64, DefinitionId>,
+    ) -> Result<Vec<(DefinitionId, Ref)>>;
 }
 
 /// What stands at a place of a version.
@@ -215,6 +250,8 @@ struct OriginFinder<'a, W> {
     moved: FxHashMap<i64, DefinitionId>,
     /// Objects that the program has put into places, by their numbers.
     chosen: FxHashMap<i64, Ref>,
+    /// What the record tells is found.
+    is_complete: bool,
     was_put: W,
 }
 
@@ -246,6 +283,7 @@ pub(super) fn find(
         work: Vec::new(),
         moved: FxHashMap::default(),
         chosen: FxHashMap::default(),
+        is_complete: false,
         was_put,
     };
     let count = definitions.len() as usize;
@@ -280,7 +318,7 @@ pub(super) fn find(
         while let Some((definition, object)) = finder.work.pop() {
             finder.follow(definition, object, roots.entries)?;
         }
-        if !finder.find_moved()? {
+        if !finder.find_moved()? && !finder.find_recorded(roots)? {
             return Ok(finder.out);
         }
     }
@@ -723,6 +761,87 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
             }
         }
         Ok(found)
+    }
+
+    /// Notes what stands at no place that its definition has any more, as far as the record tells
+    /// what the definition had made. True when there was something.
+    /// ```lua
+    /// local Lobby, Battle = { … }, { … }
+    /// function Lobby.update() M.state = Battle end --> then nothing leads to Lobby any more, and
+    /// M.state = Lobby                             --> `Battle` is a local of no other function
+    /// ```
+    fn find_recorded(&mut self, roots: &Roots<'_>) -> Result<bool> {
+        let Some(recorded) = roots.recorded.filter(|_| !self.is_complete) else {
+            return Ok(false);
+        };
+        self.is_complete = true;
+        let mut wanted: FxHashMap<i64, DefinitionId> = FxHashMap::default();
+        for (id, made) in self.definitions.iter() {
+            let is_table = !matches!(made.kind, ExpressionKind::Function(_));
+            if is_table
+                && made.is_single()
+                && self.out.object(id).is_none()
+                && !self.several.contains(&id)
+                && let Some(number) = self.number_on_record(recorded, id, MOST_PARENTS)
+            {
+                wanted.try_insert_value(number, id)?;
+            }
+        }
+        let mut found = false;
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        let mut running = recorded.running(self.vm, &wanted)?;
+        for (number, object) in &self.chosen {
+            if let Some(definition) = wanted.get(number) {
+                running.try_push((*definition, *object))?;
+            }
+        }
+        for (definition, object) in running {
+            if self.out.definition(self.vm.val(object).addr).is_none() {
+                self.note(definition, object)?;
+                found = true;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The number of what a definition has made, by its own place and those of its parents.
+    fn number_on_record(
+        &self,
+        recorded: &dyn OnRecord,
+        definition: DefinitionId,
+        steps: u32,
+    ) -> Option<i64> {
+        let (definitions, steps) = (self.definitions, steps.checked_sub(1)?);
+        let made = definitions.get(definition)?;
+        let of_parent = || match made.parent {
+            Parent::Definition(parent) => self.number_on_record(recorded, parent, steps),
+            Parent::Proto(_) => None,
+        };
+        let place = match definitions.store(made.place?)?.place {
+            Destination::Variable(id) => {
+                let name = definitions.variable(id)?.name;
+                // Of several locals of one name the record has those that functions use.
+                let mut others = definitions.variables().filter(|(other, _)| *other != id);
+                if others.any(|(_, other)| other.name == name) {
+                    return None;
+                }
+                PlaceOnRecord::Local(definitions.text(name))
+            }
+            Destination::Global(name) => PlaceOnRecord::Global(definitions.text(name)),
+            Destination::Field {
+                key: Symbol::Constant(Constant::String(name)),
+                ..
+            } => PlaceOnRecord::Field(of_parent()?, definitions.text(name)),
+            Destination::Metatable { .. } => PlaceOnRecord::Metatable(of_parent()?),
+            Destination::Result {
+                proto: 0,
+                number: 1,
+            } => PlaceOnRecord::Result,
+            _ => return None,
+        };
+        recorded.number(self.vm, place)
     }
 
     fn is_single(&self, definition: DefinitionId) -> bool {

@@ -42,6 +42,9 @@ pub(super) struct TableMatching {
     /// Places that wait, since the text says that they are references, or one of their tables has
     /// a partner elsewhere.
     deferred: Vec<TablePair>,
+    /// Incoming tables at places that say nothing of what answers to them, with these places: they
+    /// are met after all others.
+    aside: Vec<(Ref, SiteId)>,
     /// Places that wait, since their keys are no names.
     numbered: Vec<TablePair>,
     /// Pairs of which the incoming table has all keys of the running one.
@@ -91,6 +94,11 @@ impl TableMatching {
     pub(super) fn take_up(&mut self, running: usize) -> Result<()> {
         self.taken_up.try_insert_value(running, ())?;
         Ok(())
+    }
+
+    /// Sets an incoming table aside: its place says nothing of what answers to it.
+    pub(super) fn set_aside(&mut self, new: Ref, site: SiteId) -> Result<()> {
+        self.aside.try_push((new, site))
     }
 
     /// Lets a place wait whose key is no name.
@@ -175,13 +183,7 @@ impl Pairer<'_> {
             let (old_addr, new_addr) = (self.vm.val(pair.old).addr, self.vm.val(pair.new).addr);
             let has_place = self.out.tables.contains_key(&new_addr);
             if self.are_others(pair.old, pair.new) {
-                // What the file has made there is met all the same.
-                if pass == Pass::Early {
-                    self.refer(pair)?;
-                } else if !has_place {
-                    self.scan_queue.try_push((pair.new, pair.site))?;
-                    found = true;
-                }
+                self.tables.set_aside(pair.new, pair.site)?;
                 continue;
             }
             if self.has_partner(old_addr) {
@@ -203,6 +205,15 @@ impl Pairer<'_> {
                 // own, stays as it is.
                 self.accept(pair, old_addr, new_addr)?;
                 found = true;
+            }
+        }
+        if pass == Pass::Final {
+            // What the file has made there is met all the same.
+            for (new, site) in std::mem::take(&mut self.tables.aside) {
+                if self.is_free_table(new) {
+                    self.scan_queue.try_push((new, site))?;
+                    found = true;
+                }
             }
         }
         Ok(found)
@@ -523,12 +534,7 @@ impl Pairer<'_> {
             self.scan_queue.try_push((new, at))?;
             Action::ReplaceImport
         } else if is_fresh && self.are_others(old, new) {
-            self.refer(TablePair {
-                old,
-                new,
-                site: at,
-                fit: Fit::Merged,
-            })?;
+            self.tables.set_aside(new, at)?;
             Action::Refer
         } else if is_fresh && self.are_same(old, new) {
             return self.pair_tables(old, new, at, Fit::Merged);

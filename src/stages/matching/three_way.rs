@@ -16,10 +16,12 @@
 use rustc_hash::FxHashSet;
 
 use super::differing::Differing;
+use super::expressions::EditOf;
 use super::{Action, CellFate, CellPair, Pairer, SlotDecision};
 use crate::lua::vm::{Kind, Ref};
 use crate::model::base::{Held, RecordedPlace};
 use crate::model::site::SiteId;
+use crate::stages::snapshot::Change;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -104,11 +106,13 @@ impl Pairer<'_> {
                 action => action,
             });
         };
-        let is_edited = self.is_slot_edited(slot);
+        let edit = self.edit_of(slot.old, slot.new)?;
+        let is_edited = self.is_slot_edited(slot, edit);
         let mut is_moved = false;
         if !self.is_slot_of_others(slot) {
             let site = self.slot_site(slot)?;
-            is_moved = self.read_edit(&mut touched, [slot.old, slot.new], site, is_edited)?;
+            is_moved =
+                self.read_edit(&mut touched, [slot.old, slot.new], site, (edit, is_edited))?;
         }
         // What it was may be gone from the program, and have no number any more.
         touched.by_edit &= !self
@@ -162,6 +166,38 @@ impl Pairer<'_> {
                 stays
             }
         })
+    }
+
+    /// Has the program put another object into a slot than the one that the last load had there?
+    /// Then the place says nothing of what answers to what (R3.11): it may be an object of another
+    /// definition, or of another module.
+    /// ```lua
+    /// M.state = Lobby -- function Lobby.update() M.state = Battle end
+    /// ```
+    pub(super) fn is_moved_in_slot(&mut self, slot: &SlotDecision) -> Result<bool> {
+        let place = self.place_in(slot.table, slot.parent, slot.key)?;
+        self.is_moved(place, slot.old, slot.new)
+    }
+
+    /// The same for a variable.
+    pub(super) fn is_moved_in_cell(&mut self, pair: &CellPair) -> Result<bool> {
+        let cell = self.out.old_cells.get(pair.old as usize).copied();
+        let place = cell.map(|cell| self.cell_place(&cell));
+        self.is_moved(place, pair.old_value, pair.new_value)
+    }
+
+    fn is_moved(&mut self, place: Option<RecordedPlace>, old: Ref, new: Ref) -> Result<bool> {
+        let recorded = place.and_then(|place| self.out.base.get(place));
+        let Some(recorded) = recorded.and_then(Held::number) else {
+            return Ok(false);
+        };
+        match self.number_of(old) {
+            Some(number) => Ok(number != recorded),
+            // What the module's own code makes anew (`M.state = make()`) goes on in the place.
+            None => Ok(self.vm.val(old).is_table()
+                && self.identity.had_function(self.vm, new)
+                && !self.has_own_function(old, new)?),
+        }
     }
 
     fn slot_site(&mut self, slot: &SlotDecision) -> Result<SiteId> {
@@ -332,10 +368,16 @@ impl Pairer<'_> {
                 fate => fate,
             });
         };
-        let is_edited = self.is_cell_edited(pair);
+        let edit = self.edit_of(pair.old_value, pair.new_value)?;
+        let is_edited = self.is_cell_edited(pair, edit);
+        let new = self.out.new_cells.get(pair.new as usize);
+        let variable = new.map(|cell| (cell.function, cell.index));
+        touched.by_edit &= !variable.is_some_and(|variable| {
+            (self.identity).is_initialiser(self.vm, variable, pair.new_value)
+        });
         let site = self.out.cell_site(pair.new)?;
         let values = [pair.old_value, pair.new_value];
-        let is_moved = self.read_edit(&mut touched, values, site, is_edited)?;
+        let is_moved = self.read_edit(&mut touched, values, site, (edit, is_edited))?;
         if !is_moved && self.is_state_lost(&touched, place, pair.old_value)? {
             self.warn_of_state_kept(site)?;
             return Ok(CellFate::Keep);
@@ -381,10 +423,11 @@ impl Pairer<'_> {
     }
 
     /// Has the edit changed what the file puts into a slot? None where the texts do not tell.
-    pub(super) fn is_slot_edited(&self, slot: &SlotDecision) -> Option<bool> {
+    pub(super) fn is_slot_edited(&self, slot: &SlotDecision, edit: EditOf) -> Option<bool> {
         let is_globals = self.vm.val(slot.table) == self.vm.val(self.context.globals);
         let table = Some(slot.table).filter(|_| !is_globals);
-        self.identity.is_field_edited(self.vm, table, slot.key)
+        self.identity
+            .is_field_edited(self.vm, table, slot.key, edit)
     }
 
     fn is_slot_of_others(&self, slot: &SlotDecision) -> bool {
@@ -394,11 +437,28 @@ impl Pairer<'_> {
     }
 
     /// The same for a variable.
-    pub(super) fn is_cell_edited(&self, pair: &CellPair) -> Option<bool> {
+    pub(super) fn is_cell_edited(&self, pair: &CellPair, edit: EditOf) -> Option<bool> {
         let old = self.out.old_cells.get(pair.old as usize)?;
         let new = self.out.new_cells.get(pair.new as usize)?;
         let (old, new) = ((old.function, old.index), (new.function, new.index));
-        self.identity.is_variable_edited(self.vm, old, new)
+        self.identity.is_variable_edited(self.vm, old, new, edit)
+    }
+
+    /// A userdata that C has made for the load, and that no module holds, is another one each time
+    /// the chunk runs.
+    fn edit_of(&mut self, old: Ref, new: Ref) -> Result<EditOf> {
+        let [o, n] = [old, new].map(|value| self.vm.val(value));
+        let globals = self.vm.val(self.context.globals);
+        let is_global =
+            |change: &Change| self.vm.val(change.table) == globals && self.vm.val(change.old) == o;
+        let is_product = o.kind == Kind::Userdata
+            && n.kind == Kind::Userdata
+            && (self.loaded.changes.iter().any(is_global) || !self.is_held_by_module(o)?)
+            && !self.is_held_by_module(n)?;
+        Ok(match is_product {
+            true => EditOf::Product,
+            false => EditOf::Place,
+        })
     }
 
     /// The texts tell better than the objects whether the edit touched a place, if they tell it. An
@@ -411,8 +471,21 @@ impl Pairer<'_> {
         touched: &mut Touched,
         [old, new]: [Ref; 2],
         site: SiteId,
-        is_edited: Option<bool>,
+        (edit, is_edited): (EditOf, Option<bool>),
     ) -> Result<bool> {
+        if edit == EditOf::Product {
+            let is_same = || self.identity.is_same_text(&self.loaded.compiled);
+            let differs = is_edited.unwrap_or_else(|| !is_same());
+            let follows = self.replace_data || self.merges && is_edited == Some(true);
+            touched.by_edit &= differs;
+            if !touched.by_program && touched.by_edit && !follows {
+                self.note_that_stays(old, new, site)?;
+                touched.by_edit = false;
+            } else if !touched.by_edit {
+                self.out.products.try_push(old)?;
+            }
+            return Ok(touched.by_edit);
+        }
         let is_fresh = self.is_fresh(self.vm.val(new));
         let is_asked =
             is_edited == Some(false) && !is_fresh && touched.by_edit && !touched.by_program;
@@ -420,17 +493,21 @@ impl Pairer<'_> {
             let may_go = self.replace_data || self.merges || self.may_go(old, new, site)?;
             touched.by_edit = may_go;
             if !may_go {
-                self.out.differing.try_push(Differing {
-                    site,
-                    running: old,
-                    file: new,
-                })?;
+                self.note_that_stays(old, new, site)?;
             }
             return Ok(may_go);
         }
         let was_own = self.lineage.number(self.vm, old).is_some();
         touched.by_edit &= is_edited.unwrap_or(is_fresh || was_own);
         Ok(false)
+    }
+
+    fn note_that_stays(&mut self, running: Ref, file: Ref, site: SiteId) -> Result<()> {
+        self.out.differing.try_push(Differing {
+            site,
+            running,
+            file,
+        })
     }
 
     /// Are they objects of one kind, and not one and the same, nor counterparts?
