@@ -113,14 +113,14 @@ pub(super) enum Telling<'a> {
 
 /// Whose call it is.
 #[derive(Clone, Copy)]
-enum Side {
+enum CallOf {
     File,
     LastLoad,
 }
 
 impl Telling<'_> {
     /// Does a word outside of strings tell something?
-    fn tells(self, side: Side, word: &str) -> bool {
+    fn tells(self, side: CallOf, word: &str) -> bool {
         match (self, side) {
             (Telling::Names, _) => {
                 word.parse::<f64>().is_err() && !matches!(word, "true" | "false")
@@ -130,15 +130,15 @@ impl Telling<'_> {
                     .strip_prefix(title)
                     .and_then(|name| name.strip_prefix('.'));
                 name.is_some_and(|name| match side {
-                    Side::File => names.is_running(name.as_bytes()),
-                    Side::LastLoad => names.is_in_file(name.as_bytes()),
+                    CallOf::File => names.is_running(name.as_bytes()),
+                    CallOf::LastLoad => names.is_in_file(name.as_bytes()),
                 })
             }
         }
     }
 
     /// What of the text of a line tells.
-    fn shape(self, side: Side, line: &[u8]) -> String {
+    fn shape(self, side: CallOf, line: &[u8]) -> String {
         let line = String::from_utf8_lossy(line);
         let label = line.split(END_OF_LABEL).next().unwrap_or_default();
         let (mut shape, mut in_string) = (String::new(), false);
@@ -275,7 +275,7 @@ impl Recorded {
             }
         }
         let by_shape = self.alike.get_mut(at).and_then(Option::as_mut);
-        let shape = telling.shape(Side::File, line.as_bytes());
+        let shape = telling.shape(CallOf::File, line.as_bytes());
         let alike = by_shape.and_then(|by_shape| by_shape.get_mut(&shape));
         Ok(alike.map(|alike| {
             let is_taken =
@@ -297,7 +297,7 @@ impl Recorded {
         for (line, made) in lines {
             by_shape.try_reserve(1)?;
             let alike = by_shape
-                .entry(telling.shape(Side::LastLoad, &line))
+                .entry(telling.shape(CallOf::LastLoad, &line))
                 .or_default();
             alike.made += made;
             alike.left.try_push(line)?;

@@ -759,7 +759,7 @@ impl Pairer<'_> {
         self.check_renames(&renames, base.as_deref(), &definitions)?;
         let functions = self.running_functions()?;
         let is_text_known = base.is_some();
-        let recorded = LastLoad {
+        let recorded = RecordOfLoad {
             record: &self.out.base,
             lineage: self.lineage,
             snapshot: &self.loaded.snapshot,
@@ -1088,13 +1088,13 @@ fn place_of(
 }
 
 /// The record of the last load, and the program that it has become.
-struct LastLoad<'a> {
+struct RecordOfLoad<'a> {
     record: &'a Base,
     lineage: Lineage,
     snapshot: &'a Snapshot,
 }
 
-impl OnRecord for LastLoad<'_> {
+impl OnRecord for RecordOfLoad<'_> {
     fn number(&self, vm: &Vm, place: PlaceOnRecord<'_>) -> Option<i64> {
         let place = match place {
             PlaceOnRecord::Result => base::RecordedPlace::RESULT,
