@@ -12,7 +12,7 @@ local shown, refusal = arguments.shown, arguments.refusal
 local error, pcall, type = error, pcall, type
 local rawget, next, pairs = rawget, next, pairs
 local setmetatable, rawequal = setmetatable, rawequal
-local format = string.format
+local format, unpack = string.format, table.unpack
 local globals, loaded = _G, core.loaded
 -- The indices of the lists that the native part uses as well (src/lua/layout.rs).
 local ANSWERED, UNDO, GUARD = core.layout.answers, core.layout.undo, core.layout.guard
@@ -26,12 +26,8 @@ local functions = {}
 function functions.clock() return core.clock(core.began) end
 
 local records, objects = state.of, state.objects
--- What `core.reload` answers for each module: a list with room for it.
-local function no_answers()
-    local answers = {}
-    for i = 1, ANSWERED.n do answers[i] = false end
-    return answers
-end
+-- For lists with room for what `core.reload` answers for each module.
+local no_answers = arguments.blank(ANSWERED.n)
 -- The module whose chunk is running, or false (R7.5); whether it was loaded before; whether the
 -- reload is dry (R2.6). The native part sets and resets these, where no error can interrupt it.
 local running = { false, false, false }
@@ -390,7 +386,7 @@ local function item_of(name, options, known_options)
         source = false,
         base = false,
         calls = false,
-        answers = no_answers(),
+        answers = { unpack(no_answers) },
         undo = undos.entry(record),
         report = reports.blank(name, options),
         version = versions.blank(),

@@ -7,10 +7,12 @@ local shown = arguments.shown
 
 local error, next, rawequal, rawget, select, type = error, next, rawequal, rawget, select, type
 local format, sort, math_type = string.format, table.sort, math.type
+local unpack = table.unpack
 local loaded = core.loaded
 
 local undo = {}
 local UNDO, GUARD = core.layout.undo, core.layout.guard
+local nothing = arguments.blank(UNDO.n)
 
 -- So many undos are kept of each module (`hotreload.configure`).
 local history = 1
@@ -31,8 +33,7 @@ end
 
 --- Room for all that undoes one module's reload.
 function undo.entry(record)
-    local entry = { older = false, serial = 0 }
-    for i = 1, UNDO.n do entry[i] = false end
+    local entry = { older = false, serial = 0, unpack(nothing) }
     entry[UNDO.record], entry[UNDO.generation] = record, 0
     return entry
 end

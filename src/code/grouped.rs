@@ -99,6 +99,11 @@ impl<T: Copy> Grouped<T> {
         self.slice(self.range(number))
     }
 
+    /// The values of all numbers.
+    pub(super) fn all(&self) -> &[T] {
+        &self.values
+    }
+
     /// Some of all values.
     pub(super) fn slice(&self, range: Range<usize>) -> &[T] {
         self.values.get(range).unwrap_or_default()

@@ -1,22 +1,44 @@
-//! Puts several functions of a text that were edited into the dump of what the text was before, as
-//! [`splice`](super::splice) does with one.
+//! Puts functions of a text that were edited into the dump of what the text was before, so that
+//! nothing else of it has to be compiled again.
 //!
-//! Each is compiled in a *piece*, as it is in the old text and in the new one. Functions of which
-//! one sees the locals that the other sees, and more behind them, have one piece. A function that
-//! captures none of those further locals is what it would be without them.
+//! Where two texts differ within functions that stand directly in the main function, only these are
+//! compiled, in *pieces*: chunks that declare locals of the names and registers that the functions
+//! see, and make each as it is in the old text and in the new one. Unless the compiler makes of the
+//! old ones exactly what the old dump has, nothing here holds, and the whole text is to be
+//! compiled. (What the old dump has may come from such a piece itself: then only the new one is in
+//! the piece.) The result is, byte by byte, what the compiler makes of the whole text.
 //!
-//! The functions could be exchanged one after the other, the last one first, and each text in
-//! between would be compiled to the dump in between. So what holds of one edit holds of several.
+//! Functions of which one sees the locals that the other sees, and more behind them, have one
+//! piece. A function that captures none of those further locals is what it would be without them.
+//!
+//! What the compiler makes of a function does not depend on what stands around it, but for its
+//! lines and the locals that it sees. What it makes of the main function depends on a function in
+//! it in three ways, which [`Pieces::filled`] looks at: the lines behind it, the locals that it
+//! captures, and the constants that it has. Several functions could be exchanged one after the
+//! other, the last one first, and each text in between would be compiled to the dump in between. So
+//! what holds of one edit holds of several.
 
+use std::ops::Range;
+
+use super::EditedChild;
 use super::reader::{ABSOLUTE, Read, Reader, Stop};
-use super::splice::{
-    DEEPER, HIDDEN, Main, MainChild, SURELY_LONG, SURELY_SHORT, captured, check_all_constants,
-    known, put, put_line,
-};
+use super::splice::{Main, MainChild, Piece, captured, check_all_constants, known, put, put_line};
 use super::text::{Difference, FUNCTION, Head, common, end_of, head, lines, the_function};
 use crate::support::error::Result;
 use crate::support::mem::{TryPush, collected, copied};
 
+/// From so many lines on the next line is written in a list. Which step of the compiler's is as
+/// long as that shows roughly: in between nothing is said.
+const SURELY_SHORT: u32 = 112;
+const SURELY_LONG: u32 = 144;
+/// Stands for locals that no program can name. (A text that has this name is compiled as a whole,
+/// where it stands for one.)
+const HIDDEN: &[u8] = b"hidden_in_hotreload";
+/// In so many parentheses a function stands in a piece, half of what Lua allows: what is too
+/// deep for Lua in the text is so in the piece.
+const DEEPER: usize = 100;
+/// About as long is a piece of one function without the locals.
+const PIECE: usize = 2 * DEEPER + 1024;
 /// So many functions may have another number of lines: the lines of the main function are gone
 /// through once for each.
 const MOST_MOVED: usize = 64;
@@ -29,6 +51,8 @@ pub struct Pieces<'a> {
     main: &'a Main<'a>,
     /// In the order of the text.
     edits: Vec<PieceEdit>,
+    /// If it is one alone, how it stands in the new text.
+    alone: Option<Piece>,
 }
 
 /// One function that was edited.
@@ -42,22 +66,25 @@ struct PieceEdit {
     sees: usize,
     /// How many lines longer it is.
     longer: i32,
-    /// Its piece, and which of the pairs of functions in that it is.
+    /// Its piece, and which functions in that it is: as in the old text, if that is there, and as
+    /// in the new one.
     piece: usize,
-    pair: usize,
+    old: Option<usize>,
+    new: usize,
 }
 
 /// A function that was edited, as both texts have it, without its head.
 struct EditedPair<'a> {
     child: usize,
     head: Head,
+    places: [Range<usize>; 2],
     bodies: [&'a [u8]; 2],
     longer: i32,
 }
 
 impl<'a> Pieces<'a> {
     /// Finds the functions that were edited in a text of which the compiler made `main`. None where
-    /// that is one alone, or something else, or nearly all.
+    /// that is something else, or several that are nearly all.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
@@ -80,8 +107,9 @@ impl<'a> Pieces<'a> {
             texts: Vec::new(),
             main,
             edits: Vec::new(),
+            alone: None,
         };
-        let (mut context, mut pair) = (Vec::new(), 0);
+        let (mut seen, mut count, mut has_old) = (Vec::new(), 0, true);
         // The last one sees the most locals.
         for one in found.iter().rev() {
             let closure = closures.get(one.child).copied();
@@ -93,34 +121,36 @@ impl<'a> Pieces<'a> {
             if sees.contains(&HIDDEN) && one.bodies.iter().any(has_hidden) {
                 return Ok(None);
             }
-            if pieces.texts.is_empty() || !context.starts_with(&sees) {
+            if pieces.texts.is_empty() || !seen.starts_with(&sees) {
                 pieces.end_piece()?;
-                pieces.begin_piece(&sees)?;
-                (context, pair) = (copied(&sees)?, 0);
+                let locals = declared(&sees)?;
+                if let [_] = found[..] {
+                    let [old, new] = &one.places;
+                    has_old = main.known.piece != Some(&one.standing_at(old, copied(&locals)?));
+                    pieces.alone = Some(one.standing_at(new, copied(&locals)?));
+                }
+                pieces.begin_piece(locals)?;
+                (seen, count) = (copied(&sees)?, 0);
             }
-            pieces.put_pair(one)?;
+            pieces.put_functions(one, has_old)?;
             pieces.edits.try_push(PieceEdit {
                 child: one.child,
                 at,
                 sees: sees.len(),
                 longer: one.longer,
                 piece: pieces.texts.len() - 1,
-                pair,
+                old: has_old.then_some(count),
+                new: count + usize::from(has_old),
             })?;
-            pair += 1;
+            count += 1 + usize::from(has_old);
         }
         pieces.end_piece()?;
         pieces.edits.reverse();
         Ok(Some(pieces))
     }
 
-    /// Begins a piece that declares these locals.
-    fn begin_piece(&mut self, locals: &[&[u8]]) -> Result<()> {
-        let mut piece = Vec::new();
-        for (number, name) in locals.iter().enumerate() {
-            let separator: &[u8] = if number == 0 { b"local " } else { b"," };
-            append(&mut piece, &[separator, name])?;
-        }
+    /// Begins a piece that declares locals.
+    fn begin_piece(&mut self, mut piece: Vec<u8>) -> Result<()> {
         append(&mut piece, &[b" return ", &[b'('; DEEPER], b"{"])?;
         self.texts.try_push(piece)
     }
@@ -132,12 +162,12 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    /// Adds the two functions to the last piece.
-    fn put_pair(&mut self, one: &EditedPair<'_>) -> Result<()> {
+    /// Adds a function to the last piece, as it was and as it is.
+    fn put_functions(&mut self, one: &EditedPair<'_>, has_old: bool) -> Result<()> {
         let Some(piece) = self.texts.last_mut() else {
             return Ok(());
         };
-        for body in one.bodies {
+        for body in one.bodies.into_iter().skip(usize::from(!has_old)) {
             let first = body.trim_ascii_start().first();
             let this: &[u8] = match (one.head.is_method, first) {
                 (false, _) => b"",
@@ -158,13 +188,31 @@ impl<'a> Pieces<'a> {
         known(self.fill(pieces))
     }
 
+    /// If one function alone was edited: where it stands in the old dump, and how long it is in the
+    /// new one. None where others have moved as well, to other lines.
+    pub fn edited(&self, filled: &[u8]) -> Option<EditedChild> {
+        let [edit] = &self.edits[..] else {
+            return None;
+        };
+        let old = self.main.children.get(edit.child)?.bytes.clone();
+        let rest = self.main.dump.len() - old.len();
+        let new_length = filled.len().checked_sub(rest)?;
+        (edit.longer == 0).then_some(EditedChild { old, new_length })
+    }
+
+    /// If one function alone was edited, what is known of the new text's main function then.
+    pub fn into_piece(self) -> Option<Piece> {
+        self.alone
+    }
+
     fn fill(&self, pieces: &[Vec<u8>]) -> Read<Vec<u8>> {
         let (main, dump) = (self.main, self.main.dump);
         let mut read = Vec::new();
         for (number, piece) in (0..).zip(pieces) {
             let piece = Main::read(piece)?;
-            let pairs = self.edits.iter().filter(|edit| edit.piece == number);
-            if piece.children.len() != 2 * pairs.count() {
+            let edits = self.edits.iter().filter(|edit| edit.piece == number);
+            let functions = edits.map(|edit| 1 + usize::from(edit.old.is_some()));
+            if piece.children.len() != functions.sum() {
                 return Err(Stop::Format);
             }
             read.try_push(piece)?;
@@ -173,23 +221,22 @@ impl<'a> Pieces<'a> {
         for edit in &self.edits {
             let child = main.children.get(edit.child).ok_or(Stop::Format)?;
             let piece = read.get(edit.piece).ok_or(Stop::Format)?;
-            let pair = piece.children.get(2 * edit.pair..).unwrap_or_default();
-            let [old, new, ..] = pair else {
-                return Err(Stop::Format);
-            };
-            let relocated = |one: &MainChild<'_>, shift: i32| -> Read<Vec<u8>> {
-                let mut out = Vec::new();
+            let function = |number: usize| piece.children.get(number).ok_or(Stop::Format);
+            let relocated = |number: usize, shift: i32| -> Read<Vec<u8>> {
+                let (one, mut out) = (function(number)?, Vec::new());
                 let mut reader = Reader::at(piece.dump, one.bytes.start).ok_or(Stop::Format)?;
                 let by = child.function.first - one.function.first + shift;
                 reader.relocate(by, 1, None, &mut out)?;
                 Ok(out)
             };
             let was = dump.get(child.bytes.clone()).ok_or(Stop::Format)?;
-            if relocated(old, 0)? != was {
+            if let Some(old) = edit.old
+                && relocated(old, 0)? != was
+            {
                 return Err(Stop::Format);
             }
-            self.check_captured(edit, [old, new])?;
-            functions.try_push(relocated(new, shift)?)?;
+            self.check_captured(edit, [child, function(edit.new)?])?;
+            functions.try_push(relocated(edit.new, shift)?)?;
             shift += edit.longer;
         }
         self.check_constants(&functions)?;
@@ -292,6 +339,29 @@ impl<'a> Pieces<'a> {
     }
 }
 
+impl EditedPair<'_> {
+    /// The function where it stands in one of the texts, in a piece that declares these locals.
+    fn standing_at(&self, text: &Range<usize>, locals: Vec<u8>) -> Piece {
+        Piece {
+            child: self.child,
+            text: text.clone(),
+            locals,
+        }
+    }
+}
+
+/// The declaration of locals with these names, with room for a piece that begins with it.
+fn declared(locals: &[&[u8]]) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let names = locals.iter().map(|name| name.len() + 1).sum::<usize>();
+    out.try_reserve(names + PIECE)?;
+    for (number, name) in locals.iter().enumerate() {
+        let separator: &[u8] = if number == 0 { b"local " } else { b"," };
+        append(&mut out, &[separator, name])?;
+    }
+    Ok(out)
+}
+
 fn append(out: &mut Vec<u8>, parts: &[&[u8]]) -> Result<()> {
     for part in parts {
         out.try_reserve(part.len())?;
@@ -315,33 +385,31 @@ impl<'a> PieceFinder<'a> {
         loop {
             line += lines(self.old.get(counted..start).unwrap_or_default()) as i32;
             counted = start;
-            let Some((one, ends)) = self.around([start, new_start], line) else {
+            let Some(one) = self.around([start, new_start], line) else {
                 return Ok(None);
             };
+            let [old_end, new_end] = [one.places[0].end, one.places[1].end];
             let is_behind = found.last().is_none_or(|last| last.child < one.child);
             read += one.bodies.iter().map(|body| body.len()).sum::<usize>();
-            if !is_behind || read > self.new.len() / 2 {
+            found.try_push(one)?;
+            if !is_behind || found.len() > 1 && read > self.new.len() / 2 {
                 return Ok(None);
             }
-            found.try_push(one)?;
-            let (Some(old), Some(new)) = (self.old.get(ends[0]..), self.new.get(ends[1]..)) else {
+            let (Some(old), Some(new)) = (self.old.get(old_end..), self.new.get(new_end..)) else {
                 return Ok(None);
             };
-            let length = common(old, new);
-            if length == old.len() && length == new.len() {
-                return Ok((found.len() > 1).then_some(found));
+            let is_behind_all = old_end >= difference.old_end && new_end >= difference.new_end;
+            if is_behind_all && old.len() == new.len() {
+                return Ok(Some(found));
             }
-            (start, new_start) = (ends[0] + length, ends[1] + length);
+            let length = common(old, new);
+            (start, new_start) = (old_end + length, new_end + length);
         }
     }
 
     /// The one function of the main function in which both texts begin to differ, at places on this
-    /// line, and where it ends in both.
-    fn around(
-        &self,
-        [start, new_start]: [usize; 2],
-        line: i32,
-    ) -> Option<(EditedPair<'a>, [usize; 2])> {
+    /// line.
+    fn around(&self, [start, new_start]: [usize; 2], line: i32) -> Option<EditedPair<'a>> {
         let children = &self.main.children;
         let next = children.partition_point(|child| child.function.first <= line);
         let number = next.checked_sub(1)?;
@@ -371,13 +439,13 @@ impl<'a> PieceFinder<'a> {
         if child.first + lines(old) as i32 != child.last {
             return None;
         }
-        let found = EditedPair {
+        Some(EditedPair {
             child: number,
             head,
+            places: [begin..end, new_begin..new_end],
             bodies: [old.get(head.paren + 1..)?, new.get(head.paren + 1..)?],
             longer: lines(new) as i32 - lines(old) as i32,
-        };
-        Some((found, [end, new_end]))
+        })
     }
 }
 

@@ -1,18 +1,5 @@
-//! Puts one function of a text that was edited into the dump of what the text was before, so that
-//! nothing else of it has to be compiled again.
-//!
-//! Two texts differ from one place to another one. Where that lies within one function that stands
-//! directly in the main function, only this one is compiled, in a *piece*: a chunk that declares
-//! locals of the names and registers that the function sees, and makes it, as it is in the old
-//! text and in the new one. Unless the compiler makes of the old one exactly what the old dump has,
-//! nothing here holds, and the whole text is to be compiled. (What the old dump has may come from
-//! such a piece itself: then only the new one is in the piece.) The result is, byte by byte, what
-//! the compiler makes of the whole text.
-//!
-//! What the compiler makes of a function does not depend on what stands around it, but for its
-//! lines and the locals that it sees. What it makes of the main function depends on a function in
-//! it in three ways, which [`Edit::splice`] looks at: the lines behind it, the locals that it
-//! captures, and the constants that it has.
+//! What the compiler has made of a main function, and on what of the functions in it that depends:
+//! for those who put functions that were compiled alone into an old dump.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -21,30 +8,19 @@ use rustc_hash::FxHashMap;
 
 use super::cut::size;
 use super::definitions::Definitions;
-use super::reader::{ABSOLUTE, Read, Reader, Stop, line_of_each, word};
-use super::text::{Difference, FUNCTION, Head, end_of, head, lines, places_of, the_function};
-use super::{EditedChild, MAX_DEPTH, op};
+use super::reader::{Read, Reader, Stop, line_of_each, word};
+use super::text::{lines, places_of};
+use super::{MAX_DEPTH, op};
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush};
 
-/// From so many lines on the next line is written in that list. Which step of the compiler's is as
-/// long as that shows roughly: in between nothing is said.
-pub(super) const SURELY_SHORT: u32 = 112;
-pub(super) const SURELY_LONG: u32 = 144;
 /// Up to here constants have a place in an instruction: one that has none may be asked for and not
 /// be used.
 const NAMED_CONSTANTS: usize = 256;
-/// Stands for locals that no program can name. (A text that has this name is compiled as a whole,
-/// where it stands for one.)
-pub(super) const HIDDEN: &[u8] = b"hidden_in_hotreload";
-/// In so many parentheses a function stands in a piece, half of what Lua allows: what is too
-/// deep for Lua in the text is so in the piece.
-pub(super) const DEEPER: usize = 100;
-
 /// What the compiler has made of a main function.
 pub struct Main<'a> {
     pub(super) dump: &'a [u8],
-    known: AboutMain<'a>,
+    pub(super) known: AboutMain<'a>,
     pub(super) code: &'a [u8],
     /// With their tags.
     constants: Vec<&'a [u8]>,
@@ -70,15 +46,15 @@ pub struct AboutMain<'a> {
     pub piece: Option<&'a Piece>,
 }
 
-/// A function that was edited and compiled in a piece.
+/// A function that was edited and compiled in a piece alone.
 #[derive(Clone, PartialEq)]
 pub struct Piece {
     /// Its number among the children of the main function.
-    child: usize,
+    pub(super) child: usize,
     /// Where it stands in the text.
-    text: Range<usize>,
+    pub(super) text: Range<usize>,
     /// The locals that it sees, as the piece has declared them.
-    context: Vec<u8>,
+    pub(super) locals: Vec<u8>,
 }
 
 /// A function that stands directly in the main function.
@@ -365,10 +341,12 @@ impl<'a> Main<'a> {
         self.code.chunks_exact(4).map(word)
     }
 
-    /// The instruction that makes the child with this number: where it is, and its register.
     /// For each child the instruction that makes it: where it is, and its register.
     pub(super) fn closures(&self) -> Read<Vec<(usize, usize)>> {
         let mut closures = Vec::new();
+        closures
+            .try_reserve(self.children.len())
+            .map_err(Error::from)?;
         for (at, i) in self.instructions().enumerate() {
             if i & 0x7f == op::CLOSURE {
                 if (i >> 15) as usize != closures.len() {
@@ -378,12 +356,6 @@ impl<'a> Main<'a> {
             }
         }
         Ok(closures)
-    }
-
-    pub(super) fn closure(&self, child: usize) -> Option<(usize, usize)> {
-        let is_it = |i: &u32| i & 0x7f == op::CLOSURE && (i >> 15) as usize == child;
-        let found = self.instructions().enumerate().find(|(_, i)| is_it(i));
-        found.map(|(at, i)| (at, (i >> 7 & 0xff) as usize))
     }
 
     /// The locals in use at an instruction, one for each register.
@@ -402,168 +374,6 @@ impl<'a> Main<'a> {
 pub(super) fn captured(upvalues: &[u8]) -> impl Iterator<Item = u8> {
     let descriptions = upvalues.as_chunks().0.iter();
     descriptions.filter_map(|[in_stack, index, _]| (*in_stack == 1).then_some(*index))
-}
-
-/// One function that was edited.
-pub struct Edit<'a> {
-    /// The old main function.
-    main: &'a Main<'a>,
-    /// The piece, to be compiled under the name of the chunk.
-    pub piece: Vec<u8>,
-    /// What is known of the new text's main function then.
-    new: Piece,
-    /// The piece has the function as it was in the old text, too.
-    has_old: bool,
-    /// How many lines longer it is.
-    longer: i32,
-}
-
-impl<'a> Edit<'a> {
-    /// Finds the function that was edited in a text of which the compiler made `main`. None where
-    /// that is more than one function, or none.
-    ///
-    /// # Errors
-    /// [`Error::Memory`].
-    pub fn find(
-        difference: &Difference,
-        [old, new]: [&'a [u8]; 2],
-        main: &'a Main<'a>,
-    ) -> Result<Option<Edit<'a>>> {
-        EditFinder { old, new, main }.find(difference)
-    }
-}
-
-struct EditFinder<'a> {
-    old: &'a [u8],
-    new: &'a [u8],
-    main: &'a Main<'a>,
-}
-
-impl<'a> EditFinder<'a> {
-    fn find(&self, difference: &Difference) -> Result<Option<Edit<'a>>> {
-        let Some(found) = self.enclosing(difference) else {
-            return Ok(None);
-        };
-        let (child, begin, old, new) = found;
-        if self.main.has_attribute(self.old) {
-            return Ok(None);
-        }
-        let Some(Head {
-            paren,
-            is_named,
-            is_method,
-        }) = head(old)
-        else {
-            return Ok(None);
-        };
-        if begin + paren >= difference.start {
-            return Ok(None);
-        }
-        let Some((context, hides)) = self.context(child, is_named)? else {
-            return Ok(None);
-        };
-        let has_hidden = |text: &[u8]| text.windows(HIDDEN.len()).any(|word| word == HIDDEN);
-        if hides && (has_hidden(old) || has_hidden(new)) {
-            return Ok(None);
-        }
-        let place = |text: &[u8], context| Piece {
-            child,
-            text: begin..begin + text.len(),
-            context,
-        };
-        let now = place(old, context);
-        let has_old = self.main.known.piece != Some(&now);
-        let mut piece = Vec::new();
-        piece.try_reserve_exact(now.context.len() + old.len() + new.len() + 2 * DEEPER + 64)?;
-        piece.extend_from_slice(&now.context);
-        let (begin, end) = ([b'('; DEEPER], [b')'; DEEPER]);
-        let (begin, end) = ([b"return ", &begin[..], b"{"], [b"}", &end[..]]);
-        begin.iter().for_each(|part| piece.extend_from_slice(part));
-        let separator: &[u8] = if has_old { b"," } else { b"" };
-        let texts = [(&b""[..], old), (separator, new)];
-        for (before, text) in texts.into_iter().skip(usize::from(!has_old)) {
-            let inside = text.get(paren + 1..).unwrap_or_default();
-            let this: &[u8] = match (is_method, inside.trim_ascii_start().first()) {
-                (false, _) => b"",
-                (true, Some(b')')) => b"self",
-                (true, _) => b"self,",
-            };
-            let parts = [before, FUNCTION, b"(", this, inside];
-            parts.iter().for_each(|part| piece.extend_from_slice(part));
-        }
-        end.iter().for_each(|part| piece.extend_from_slice(part));
-        let longer = lines(new) as i32 - lines(old) as i32;
-        Ok(Some(Edit {
-            main: self.main,
-            piece,
-            new: place(new, now.context),
-            has_old,
-            longer,
-        }))
-    }
-
-    /// The one function of the main function that has the whole difference within it: its number,
-    /// where it begins, and what it is in both texts.
-    fn enclosing(&self, difference: &Difference) -> Option<(usize, usize, &[u8], &[u8])> {
-        let Difference {
-            start,
-            old_end,
-            new_end,
-        } = *difference;
-        let line = 1 + lines(self.old.get(..start)?);
-        let last = line + lines(self.old.get(start..old_end)?);
-        let around = |child: &MainChild| {
-            child.function.first <= line as i32 && last as i32 <= child.function.last
-        };
-        let mut children = self.main.children.iter().enumerate();
-        let (number, child) = children.find(|(_, child)| around(child))?;
-        if children.any(|(_, child)| around(child)) {
-            return None;
-        }
-        let mut begin = start;
-        for _ in child.function.first..=line as i32 {
-            let before = self.old.get(..begin)?;
-            begin = before.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
-        }
-        let begin = begin + the_function(self.old.get(begin..)?)?;
-        let end = begin + end_of(self.old.get(begin..)?)?;
-        let end_in_new = begin + end_of(self.new.get(begin..)?)?;
-        // Behind it both texts are the same.
-        let is_whole = begin + FUNCTION.len() <= start
-            && old_end <= end
-            && new_end <= end_in_new
-            && self.old.len() - end == self.new.len() - end_in_new;
-        let (old, new) = (self.old.get(begin..end)?, self.new.get(begin..end_in_new)?);
-        let has_lines = child.function.first + lines(old) as i32 == child.function.last;
-        (is_whole && has_lines).then_some((number, begin, old, new))
-    }
-
-    /// Declares locals of the names and registers that a child sees. Says whether one of them has
-    /// no name.
-    fn context(&self, child: usize, is_named: bool) -> Result<Option<(Vec<u8>, bool)>> {
-        let Some((at, register)) = self.main.closure(child) else {
-            return Ok(None);
-        };
-        let active = self.main.active(at);
-        let count = self.main.active(at).count();
-        // A local function sees itself, though the debugger does not see it yet.
-        let own = self.main.locals.iter();
-        let own = own.filter(|local| is_named && register == count && local.start == at + 1);
-        let (mut out, mut separator) = (Vec::new(), &b"local "[..]);
-        let mut hides = false;
-        for local in active.chain(own.take(1)) {
-            let is_nameless = matches!(local.name.first(), Some(b'(') | None);
-            hides |= is_nameless;
-            let name = if is_nameless { HIDDEN } else { local.name };
-            out.try_reserve(separator.len() + name.len() + 1)?;
-            out.extend_from_slice(separator);
-            out.extend_from_slice(name);
-            separator = b",";
-        }
-        out.try_reserve(1)?;
-        out.push(b' ');
-        Ok(Some((out, hides)))
-    }
 }
 
 /// Has a text a local with an attribute that stands in none of the functions of `main`? A piece
@@ -587,171 +397,10 @@ fn has_attribute(text: &[u8], main: &Main) -> bool {
     })
 }
 
-impl Edit<'_> {
-    /// The dump of the new text: that of the old one with the function exchanged. `piece` is the
-    /// dump of the piece. None where it is not sure to be what the compiler makes of the whole
-    /// text.
-    ///
-    /// # Errors
-    /// [`Error::Memory`].
-    pub fn splice(&self, piece: &[u8]) -> Result<Option<Vec<u8>>> {
-        known(self.spliced(piece))
-    }
-
-    /// The function in the old dump and in the new one; none where others have moved as well, to
-    /// other lines.
-    pub fn edited(&self, spliced: &[u8]) -> Option<EditedChild> {
-        let old = self.main.children.get(self.new.child)?.bytes.clone();
-        let rest = self.main.dump.len() - old.len();
-        let new_length = spliced.len().checked_sub(rest)?;
-        (self.longer == 0).then_some(EditedChild { old, new_length })
-    }
-
-    /// What is known of the new text's main function then.
-    pub fn into_piece(self) -> Piece {
-        self.new
-    }
-
-    fn spliced(&self, piece: &[u8]) -> Read<Vec<u8>> {
-        let main = self.main;
-        let dump = main.dump;
-        let child = main.children.get(self.new.child).ok_or(Stop::Format)?;
-        let (at, _) = main.closure(self.new.child).ok_or(Stop::Format)?;
-        let piece = Main::read(piece)?;
-        let (old, new) = match &piece.children[..] {
-            [old, new] if self.has_old => (Some(old), new),
-            [new] if !self.has_old => (None, new),
-            _ => return Err(Stop::Format),
-        };
-        let relocated = |one: &MainChild| -> Read<Vec<u8>> {
-            let mut out = Vec::new();
-            let mut reader = Reader::at(piece.dump, one.bytes.start).ok_or(Stop::Format)?;
-            let by = child.function.first - one.function.first;
-            reader.relocate(by, 1, None, &mut out)?;
-            Ok(out)
-        };
-        let was = dump.get(child.bytes.clone()).ok_or(Stop::Format)?;
-        if let Some(old) = old
-            && relocated(old)? != was
-        {
-            return Err(Stop::Format);
-        }
-        let function = relocated(new)?;
-        self.check_captured(at, was, &function)?;
-        check_constants(main, at, was, &function)?;
-
-        let mut out = Vec::new();
-        let room = dump.len() + dump.len() / 64 + function.len();
-        out.try_reserve(room).map_err(|_| Stop::Memory)?;
-        put(&mut out, dump.get(..child.bytes.start).ok_or(Stop::Format)?)?;
-        put(&mut out, &function)?;
-        if self.longer == 0 {
-            put(&mut out, dump.get(child.bytes.end..).ok_or(Stop::Format)?)?;
-            return Ok(out);
-        }
-        for later in main.children.iter().skip(self.new.child + 1) {
-            let mut reader = Reader::at(dump, later.bytes.start).ok_or(Stop::Format)?;
-            reader.relocate(self.longer, 1, None, &mut out)?;
-        }
-        self.put_lines(at, &mut out)?;
-        put(&mut out, dump.get(main.lines.end..).ok_or(Stop::Format)?)?;
-        Ok(out)
-    }
-
-    /// Which blocks of the main function are left by closing variables depends on what is captured
-    /// in them; the outermost one is not.
-    fn check_captured(&self, at: usize, old: &[u8], new: &[u8]) -> Read<()> {
-        let main = self.main;
-        let registers = |function: &[u8]| -> Read<[bool; 256]> {
-            let mut reader = Reader::at(function, 0).ok_or(Stop::Format)?;
-            let upvalues = reader.parts(1, &mut |_, _| Ok(()), None)?;
-            let mut registers = [false; 256];
-            for register in captured(upvalues.upvalues) {
-                if let Some(place) = registers.get_mut(usize::from(register)) {
-                    *place = true;
-                }
-            }
-            Ok(registers)
-        };
-        let (old, new) = (registers(old)?, registers(new)?);
-        let outermost = main.code.len() / 4;
-        // A local function itself follows those that are in use.
-        let own = main.locals.iter().filter(|local| local.start == at + 1);
-        let mut ends = main.active(at).chain(own.take(1)).map(|local| local.end);
-        for (old, new) in old.iter().zip(&new) {
-            if ends.next().is_some_and(|end| end != outermost) && old != new {
-                return Err(Stop::Format);
-            }
-        }
-        let any = |registers: &[bool; 256]| registers.contains(&true);
-        let others = main.children.iter().enumerate();
-        let mut others = others.filter(|(number, _)| *number != self.new.child);
-        match any(&old) == any(&new) || others.any(|(_, child)| child.captures()) {
-            true => Ok(()),
-            false => Err(Stop::Format),
-        }
-    }
-
-    /// Writes the main function's lines. What stands behind the function has moved; a statement
-    /// around it goes on at the line where it began.
-    fn put_lines(&self, at: usize, out: &mut Vec<u8>) -> Read<()> {
-        let main = self.main;
-        let child = main.children.get(self.new.child).ok_or(Stop::Format)?;
-        if child.function.first == child.function.last {
-            return Err(Stop::Format); // which side an instruction is on does not show
-        }
-        let lines = main.line_of_each()?;
-        let count = lines.len() as u64;
-        out.try_reserve(10 + lines.len())
-            .map_err(|_| Stop::Memory)?;
-        size(out, count);
-        let mut absolute = Vec::new();
-        let mut entries = main.absolute.iter();
-        let (mut before, mut was_behind) = ((0, 0), false);
-        for (i, (&line, &delta)) in lines.iter().zip(main.deltas).enumerate() {
-            let is_behind = i >= at && line >= child.function.last;
-            if i >= at && line > child.function.first && line < child.function.last {
-                return Err(Stop::Format);
-            }
-            if i > at && !is_behind && !was_behind {
-                return Err(Stop::Format); // steps of the compiler's may have been there and back
-            }
-            let now = line + if is_behind { self.longer } else { 0 };
-            let (step, new_step) = (line - before.0, now - before.1);
-            let crosses = is_behind != was_behind;
-            let sure = |step: i32| !(SURELY_SHORT..SURELY_LONG).contains(&step.unsigned_abs());
-            let is_long = |step: i32| step.unsigned_abs() >= SURELY_LONG;
-            if crosses && (!sure(step) || !sure(new_step) || is_long(step) != is_long(new_step)) {
-                return Err(Stop::Format);
-            }
-            if delta as i8 == ABSOLUTE {
-                let (number, _) = *entries.next().ok_or(Stop::Format)?;
-                absolute.try_push((number, now))?;
-                out.push(delta);
-            } else {
-                let new_step = i8::try_from(new_step).map_err(|_| Stop::Format)?;
-                out.push(new_step as u8);
-            }
-            (before, was_behind) = ((line, now), is_behind);
-        }
-        put_line(out, absolute.len() as i32, 0)?;
-        for (number, line) in absolute {
-            put_line(out, number, 0)?;
-            put_line(out, line, 0)?;
-        }
-        Ok(())
-    }
-}
-
 /// The compiler has one table for the constants of all functions, which tells where each was put
 /// last. So a constant that the main function uses before and behind a function gets another place
-/// if the function has it as well.
-fn check_constants(main: &Main, at: usize, old: &[u8], new: &[u8]) -> Read<()> {
-    check_all_constants(main, &[(at, old, new)])
-}
-
-/// The same for several functions, in the order of the instructions that make them: each with this
-/// instruction's place, and as it was and is.
+/// if the function has it as well. `edits` are functions in the order of the instructions that make
+/// them: each with this instruction's place, and as it was and is.
 pub(super) fn check_all_constants(main: &Main, edits: &[(usize, &[u8], &[u8])]) -> Read<()> {
     let has_floats = main.constants.iter().any(|constant| is_float(constant));
     // Those that matter, each with the first function for which it does.

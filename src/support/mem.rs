@@ -25,6 +25,10 @@ pub fn counted<T>(value: T) -> Result<Arc<T>> {
     Ok(Arc::new(value))
 }
 
+/// A list that grows has room for this many bytes more at once: most lists of a small module never
+/// grow again.
+const AT_ONCE: usize = 256;
+
 /// `Vec::push` that can fail.
 pub trait TryPush<T> {
     /// Appends `value`, or returns [`Error::Memory`] and changes nothing.
@@ -35,7 +39,7 @@ impl<T> TryPush<T> for Vec<T> {
     #[inline]
     fn try_push(&mut self, value: T) -> Result<()> {
         if self.len() == self.capacity() {
-            self.try_reserve(1)?;
+            self.try_reserve(1.max(AT_ONCE / size_of::<T>().max(1)))?;
         }
         self.push(value);
         Ok(())

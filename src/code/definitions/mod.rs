@@ -41,7 +41,7 @@ use super::shared::{MaybeShared, PatchedList, SharedList};
 use super::splice::{MainChild, known};
 use super::{Digest, op};
 use crate::support::error::{Error, Result};
-use crate::support::mem::{TryInsert, collected};
+use crate::support::mem::{TryInsert, collected, copied};
 use crate::support::secret::Secret;
 use known::{Known, Lengths};
 
@@ -407,10 +407,22 @@ impl Definitions {
             .unwrap_or_default()
     }
 
-    /// All stores with their numbers.
+    /// The stores of the main function.
     #[inline]
-    pub fn stores(&self) -> impl Iterator<Item = (StoreId, &Store)> {
-        (0..).map(StoreId).zip(self.stores.iter())
+    pub fn main_stores(&self) -> impl Iterator<Item = &Store> {
+        let end = self.lengths.get(1).map_or(0, |lengths| lengths.stores);
+        self.stores.range(0..end as usize)
+    }
+
+    /// The stores to globals with their numbers, in the order of the code.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn global_stores(&self) -> Result<Vec<(StoreId, &Store)>> {
+        let mut ids = copied(self.globals.all())?;
+        ids.sort_unstable();
+        let stores = ids.iter().filter_map(|id| Some((*id, self.store(*id)?)));
+        collected(stores.map(Ok))
     }
 
     /// A store.

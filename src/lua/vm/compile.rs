@@ -10,7 +10,7 @@ use super::{DebugInfo, Ref, Version, Vm};
 use crate::code::EditedChild;
 use crate::code::compiled::Compiled;
 use crate::code::pieces::Pieces;
-use crate::code::splice::{Edit, Piece};
+use crate::code::splice::Piece;
 use crate::code::stubs::Stubs;
 use crate::code::text::{Difference, Outermost};
 use crate::lua::given::GivenText;
@@ -94,18 +94,6 @@ impl Vm {
             return Ok(None);
         };
         fault::point()?;
-        if let Some(edit) = Edit::find(&difference, texts, &old)? {
-            let Some(piece) = self.dump_of(&edit.piece, chunk_name)? else {
-                return Ok(None);
-            };
-            if let Some(dump) = edit.splice(&piece)? {
-                return Ok(Some(Spliced {
-                    edited: edit.edited(&dump),
-                    piece: Some(edit.into_piece()),
-                    ..Spliced::exact(dump)
-                }));
-            }
-        }
         if let Some(pieces) = Pieces::of(&difference, texts, &old)? {
             let mut dumps = Vec::new();
             for piece in &pieces.texts {
@@ -115,7 +103,11 @@ impl Vm {
                 dumps.try_push(dump)?;
             }
             if let Some(dump) = pieces.filled(&dumps)? {
-                return Ok(Some(Spliced::exact(dump)));
+                return Ok(Some(Spliced {
+                    edited: pieces.edited(&dump),
+                    piece: pieces.into_piece(),
+                    ..Spliced::exact(dump)
+                }));
             }
         }
         let known = last.functions.as_deref();
@@ -138,7 +130,10 @@ impl Vm {
         fault::point()?;
         let mark = self.held();
         match self.load_text(text, chunk_name) {
-            Ok(main) => self.dump(main, DebugInfo::Keep)?,
+            Ok(main) => {
+                self.reserve_dump(2 * text.len())?;
+                self.dump(main, DebugInfo::Keep)?
+            }
             Err(Error::Memory) => return Err(Error::Memory),
             Err(_) => return Ok(None),
         };

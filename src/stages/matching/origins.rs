@@ -308,11 +308,7 @@ pub(super) fn find(
             }
         }
     }
-    let has_many = finder.field_names().nth(FEW_NAMES).is_some();
-    finder.has_many = has_many;
-    if !has_many {
-        finder.make_names()?;
-    }
+    finder.make_names()?;
     finder.roots(roots)?;
     loop {
         while let Some((definition, object)) = finder.work.pop() {
@@ -436,15 +432,18 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
     /// The names of the fields that the main function stores objects in.
     fn field_names(&self) -> impl Iterator<Item = StringId> + use<'_, W> {
         let (definitions, by) = (self.definitions, self.by);
-        let stores = definitions.stores().map(|(_, store)| store);
-        let stores = stores
-            .filter(move |store| store.proto == 0 && !leads_nowhere(definitions, by, store.value));
+        let stores = definitions.main_stores();
+        let stores = stores.filter(move |store| !leads_nowhere(definitions, by, store.value));
         stores.filter_map(field_of)
     }
 
-    /// Makes all names in one go.
+    /// Makes all names in one go, unless there are many.
     fn make_names(&mut self) -> Result<()> {
-        let mut names = collected(self.field_names().map(Ok))?;
+        let mut names = collected(self.field_names().take(FEW_NAMES + 1).map(Ok))?;
+        self.has_many = names.len() > FEW_NAMES;
+        if self.has_many {
+            return Ok(());
+        }
         names.sort_unstable();
         names.dedup();
         self.add_names(names)
@@ -509,7 +508,7 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
                 written.try_insert_value(key, change.new)?;
             }
         }
-        for (id, store) in definitions.stores() {
+        for (id, store) in definitions.global_stores()? {
             if let Destination::Global(name) = store.place
                 && !leads_nowhere(definitions, self.by, store.value)
             {

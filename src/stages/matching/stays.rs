@@ -1,11 +1,12 @@
 //! R3.6: running functions that are the file's to the letter. Each stays the object that it is, and
 //! stands for the incoming function that answers to it.
 
+use rustc_hash::FxHashMap;
+
 use super::{Function1, Function2, Pairing};
 use crate::code::Profile;
 use crate::lua::vm::{Ref, Vm};
 use crate::support::error::Result;
-use crate::support::mem::TryPush;
 
 impl Pairing {
     /// Finds them. What their cells hold may change: the cells are the same ones.
@@ -13,7 +14,8 @@ impl Pairing {
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn find_stays(&mut self, vm: &Vm) -> Result<()> {
-        let mut found = Vec::new();
+        let mut found = FxHashMap::default();
+        found.try_reserve(self.new.len())?;
         for (new, number) in self.new.iter().zip(0..) {
             let mut partners = new.partners.iter();
             let stays = partners.find_map(|f1| {
@@ -22,11 +24,10 @@ impl Pairing {
                     .then_some(old.at)
             });
             if let Some(old) = stays {
-                found.try_push((vm.val(new.at).addr, old))?;
+                found.insert(vm.val(new.at).addr, old); // there is room
             }
         }
-        self.stays.try_reserve(found.len())?;
-        self.stays.extend(found);
+        self.stays = found;
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use crate::code::Chunk;
 use crate::code::compiled::Compiled;
 use crate::code::definitions::Definitions;
 use crate::code::pieces::Pieces;
-use crate::code::splice::{AboutMain, Edit, Main, Piece, difference_in_meaning};
+use crate::code::splice::{AboutMain, Main, Piece, difference_in_meaning};
 use crate::code::stubs::Stubs;
 use crate::code::text::{Difference, all_functions, counts_lines};
 use crate::lua::given::GivenText;
@@ -626,9 +626,6 @@ do local c function M:k(x) c = function() return c, a end end end
                     return;
                 };
                 read += 1;
-                if let Some(edit) = Edit::find(&difference, texts, &main).expect("memory") {
-                    edit.splice(dump).expect("memory");
-                }
                 if let Some(pieces) = Pieces::of(&difference, texts, &main).expect("memory") {
                     several += 1;
                     let dumps = vec![dump.to_vec(); pieces.texts.len()];
