@@ -31,6 +31,84 @@ end
 --- The text of a version: each `v1` becomes `v<n>`.
 local function version(text, n) return (text:gsub("v1", "v" .. n)) end
 
+describe("A number that a registry has counted", function()
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  --- Registries with an id, which equals by chance a number that a call was given.
+  local REGISTRIES = {
+    ["in the record of what the call was given"] = [[
+      function bus.on(event, prio, f)
+        bus.last = bus.last + 1
+        bus.list[#bus.list + 1] = { event = event, prio = prio, f = f, id = bus.last }
+      end]],
+    ["in a record that has the number at its beginning"] = [[
+      function bus.on(event, prio, f)
+        bus.last = bus.last + 1
+        bus.list[#bus.list + 1] = { prio, bus.last, event = event, f = f }
+      end]],
+    ["in a table that the call made of a given one"] = [[
+      local function add(entry)
+        bus.last = bus.last + 1
+        entry.id = bus.last
+        bus.list[#bus.list + 1] = entry
+      end
+      function bus.on(event, prio, f) add { event = event, prio = prio, f = f } end]],
+  }
+  local function text(...)
+    local lines = { "local bus = require 'bus'" }
+    for _, call in ipairs { ... } do
+      lines[#lines + 1] = ("bus.on('%s', %d, function() return '%s' end)"):format(
+        call[1], call[2], call[3] or call[1] .. call[2])
+    end
+    return table.concat(lines, "\n") .. "\nreturn {}"
+  end
+  local function all(bus)
+    local found = {}
+    for i, one in ipairs(bus.list) do
+      found[i] = ("%d %s"):format(one.prio or one[1], one.f())
+    end
+    return table.concat(found, ", ")
+  end
+
+  for what, registry in pairs(REGISTRIES) do
+    local bus
+    before_each(function()
+      bus = app:module("bus", "local bus = { list = {}, last = 0 }\n" .. registry .. "\nreturn bus")
+    end)
+
+    it("is no number that was given: " .. what, function()
+      app:module("m", text({ "hit", 1 }, { "hit", 10 }, { "die", 5 }))
+      local new = text({ "hit", 1 }, { "hit", 10 }, { "hit", 5 }, { "die", 5 })
+      local report = update("m", new)
+      assert.same({ {}, 3, 1 }, { report.warnings, report.calls.repeated, report.calls.new })
+      report = update("m", new)
+      assert.same({ {}, 4, 0 }, { report.warnings, report.calls.repeated, report.calls.new })
+      assert.equal("1 hit1, 10 hit10, 5 die5, 5 hit5", all(bus))
+    end)
+
+    it("does not hide a number that the file has changed: " .. what, function()
+      app:module("m", text({ "hit", 1 }, { "hit", 10 }, { "die", 5, "die" }))
+      local report = update("m", text({ "hit", 1 }, { "hit", 10 }, { "die", 50, "die" }))
+      assert.equal(1, #report.warnings)
+      assert.matches("is registered already with 5, the file has 50; 5 stays", report.warnings[1])
+      assert.equal("1 hit1, 10 hit10, 5 die", all(bus))
+    end)
+  end
+
+  it("does not hide one of two that were given and were equal", function()
+    local bus = app:module("bus", [[
+      local bus = { list = {} }
+      function bus.on(from, to, f) bus.list[#bus.list + 1] = { from = from, to = to, f = f } end
+      return bus]])
+    local source = "require 'bus'.on(5, %d, function() return 'a' end) return {}"
+    app:module("m", source:format(7))
+    local report = update("m", source:format(5))
+    assert.matches("is registered already with 7, the file has 5; 7 stays", report.warnings[1])
+    assert.equal(1, #bus.list)
+  end)
+end)
+
 describe("A call that a file repeats", function()
   before_each(function() app = program.new() end)
   after_each(function() app:unload() end)

@@ -1533,6 +1533,28 @@ describe("registrations", function()
       assert.equal("hit bye quit", bus.events())
     end)
 
+    --- Files of which nothing is held but what the registry has.
+    local NOTHING_HELD = {
+      ["with functions that have no names"] = {
+        "", "function() return 1 end", "function() return 2 end",
+      },
+      ["with local functions"] = {
+        "local function hit() return 1 end local function bye() return 2 end", "hit", "bye",
+      },
+    }
+    for what, case in pairs(NOTHING_HELD) do
+      it("are told at the first reload of a file " .. what, function()
+        local first = ("local bus = require 'bus'\n%s\nbus.on('hit', %s)\n"):format(
+          case[1], case[2])
+        app:module("chat", first .. ("bus.on('bye', %s)\nreturn {}"):format(case[3]))
+        local report = app:update("chat", first .. "return {}", { report = "full" })
+        assert.same({ 'bus.on("bye", ...)' }, report.paths.calls.gone)
+        assert.equal("hit bye", bus.events())
+        report = app:update("chat", first .. "return {}")
+        assert.same({ 1, 0 }, { report.calls.repeated, report.calls.gone })
+      end)
+    end
+
     it("are not told where another name alone is new", function()
       app:module("chat", text(1, "bus.on('hit', M.hit)\nbus.on('quit', M.quit)"))
       app:reloaded "chat"

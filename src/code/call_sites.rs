@@ -329,11 +329,7 @@ impl Reader<'_> {
     }
 
     fn call_sites(&mut self, dump: &[u8]) -> Read<CallSites> {
-        self.string()?;
-        self.int()?;
-        self.int()?;
-        self.take(3)?;
-        let code = self.code()?;
+        let code = self.main_code()?;
         let constants = self.written_constants()?;
         self.upvalues()?;
         let nothing = Secret::default(); // the digests are of no use here

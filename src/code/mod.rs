@@ -305,6 +305,13 @@ pub fn profile(dump: &[u8], secret: &Secret) -> Option<Profile> {
     })
 }
 
+/// Does the function of a dump make other ones?
+pub fn makes_functions(dump: &[u8]) -> bool {
+    let code = Reader::of(dump).and_then(|mut reader| reader.main_code().ok());
+    let mut instructions = code.unwrap_or_default().chunks_exact(4);
+    instructions.any(|instruction| word(instruction) & 0x7f == op::CLOSURE)
+}
+
 /// The lines where the main function of a dump with line information stores under string keys, the
 /// last one for each key. Keys that no instruction can name have none, and a dump that cannot be
 /// read has no lines.

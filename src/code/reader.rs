@@ -207,6 +207,15 @@ impl<'a> Reader<'a> {
         self.take(n.checked_mul(4).ok_or(Stop::Format)?)
     }
 
+    /// The instructions of the function that the dump is of, from its beginning.
+    pub(super) fn main_code(&mut self) -> Read<&'a [u8]> {
+        self.string()?;
+        self.int()?;
+        self.int()?;
+        self.take(3)?;
+        self.code()
+    }
+
     /// The descriptions of a function's upvalues, three bytes each; no more than Lua allows.
     #[inline(always)]
     pub(super) fn upvalues(&mut self) -> Read<&'a [u8]> {

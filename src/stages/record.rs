@@ -99,8 +99,11 @@ pub fn of_first_load(
     let outcome = recorder.run_first(value, before);
     recorder.vm.end_walk();
     outcome?;
-    let needs_text = recorder.has_references;
-    Ok((recorder.end(), needs_text))
+    let has_references = recorder.has_references;
+    let record = recorder.end();
+    // What a file gives others is out of sight: only a file without functions is one of data.
+    let needs_text = has_references || vm.makes_functions(main)?;
+    Ok((record, needs_text))
 }
 
 /// How the objects of which the record is made came to be.

@@ -104,12 +104,13 @@ impl Aligner<'_> {
             )
         });
         collected(ids.iter().map(|id| {
+            let tokens = side.of.tokens_of(*id)?;
             Ok(Element {
                 kind: side.get(*id).map_or(0, kind),
                 exact: None,
-                strings: side.of.strings_of(*id)?,
-                hints: Vec::new(),
-                numbers: Vec::new(),
+                strings: tokens.strings,
+                hints: tokens.hints,
+                numbers: tokens.numbers,
                 code: side.of.code_of(*id),
                 is_code: matches!(
                     side.get(*id).map(|one| one.kind),

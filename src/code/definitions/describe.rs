@@ -56,7 +56,12 @@ impl Definitions {
                 self.describe_symbol(base, name)?;
                 match key {
                     Symbol::Constant(Constant::String(key)) => write(name, &[b".", self.text(key)]),
-                    _ => write(name, &[b"[?]"]),
+                    Symbol::Constant(_) => write(name, &[b"[?]"]),
+                    path => {
+                        write(name, &[b"["])?;
+                        self.describe_symbol(path, name)?;
+                        write(name, &[b"]"])
+                    }
                 }
             }
             (DefinitionKey::Place(_), _) => write(name, &[b"?"]),
@@ -128,7 +133,7 @@ impl Definitions {
         Ok(())
     }
 
-    fn definition_place(&self, id: DefinitionId) -> Option<Destination> {
+    pub(super) fn definition_place(&self, id: DefinitionId) -> Option<Destination> {
         Some(self.store(self.get(id)?.place?)?.place)
     }
 }

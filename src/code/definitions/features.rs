@@ -11,6 +11,9 @@ use crate::support::mem::{TryInsert, TryPush};
 /// Things of one kind that are looked at in one definition.
 pub(super) const MOST_TOKENS: usize = 1024;
 
+/// Fields of fields that a path of names has.
+const DEEPEST: usize = 16;
+
 /// What a definition looks like. Lists are sorted.
 #[derive(Default)]
 pub(in crate::code) struct DefinitionFeatures {
@@ -24,6 +27,17 @@ pub(in crate::code) struct DefinitionFeatures {
     size: usize,
     /// The number of parameters; the callee of a call.
     head: u64,
+}
+
+/// What tells an element of a list from the others.
+#[derive(Default)]
+pub(in crate::code) struct ElementTokens {
+    /// Strings.
+    pub(in crate::code) strings: Vec<u64>,
+    /// What has a name in the text; the key under which the text puts the element itself.
+    pub(in crate::code) hints: Vec<u64>,
+    /// Numbers.
+    pub(in crate::code) numbers: Vec<u64>,
 }
 
 impl Definitions {
@@ -65,32 +79,66 @@ impl Definitions {
         }
     }
 
-    /// The strings that tell an element of a list from the others, each with its key: those that
-    /// stand in a table, and those that a call gets. Sorted.
-    pub(in crate::code) fn strings_of(&self, id: DefinitionId) -> Result<Vec<u64>> {
-        let mut strings = Vec::new();
-        let is_string = |value| matches!(value, Symbol::Constant(Constant::String(_)));
+    /// What tells an element of a list from the others, each with its key: what stands in a table,
+    /// and what a call gets. Sorted.
+    pub(in crate::code) fn tokens_of(&self, id: DefinitionId) -> Result<ElementTokens> {
+        let mut tokens = ElementTokens::default();
+        let mut note = |place: u64, value: Symbol| {
+            let list = match value {
+                Symbol::Constant(Constant::String(_)) => &mut tokens.strings,
+                Symbol::Constant(Constant::Integer(_) | Constant::Float(_)) => &mut tokens.numbers,
+                _ if self.is_path(value) => &mut tokens.hints,
+                _ => return Ok(()),
+            };
+            list.try_push(self.mixed(place, self.hash_of(value)))
+        };
         match self.get(id).map(|definition| definition.kind) {
             Some(ExpressionKind::Table) => {
                 for (_, store) in self.stores_into(id).take(MOST_TOKENS) {
-                    if is_string(store.value) {
-                        strings.try_push(self.stored_hash(store))?;
-                    }
+                    note(self.place_hash(store.place), store.value)?;
                 }
             }
             Some(ExpressionKind::Call(call)) => {
                 let arguments = self.call(call).map(|call| self.list(call.arguments));
                 for (argument, number) in arguments.unwrap_or_default().iter().zip(1..) {
-                    if is_string(*argument) {
-                        strings.try_push(self.mixed(number, self.hash_of(*argument)))?;
-                    }
+                    note(number, *argument)?;
                 }
             }
             _ => {}
         }
-        strings.sort_unstable();
-        strings.dedup();
-        Ok(strings)
+        if let Some(Destination::Field { key, .. }) = self.definition_place(id)
+            && matches!(key, Symbol::Constant(key) if key.may_be_index())
+        {
+            tokens.hints.try_push(self.mixed(25, self.hash_of(key)))?;
+        }
+        for list in [&mut tokens.strings, &mut tokens.hints, &mut tokens.numbers] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Ok(tokens)
+    }
+
+    /// Is it called by names alone that code does not assign: `OP.CHAT`, `CHAT`? Then the text says
+    /// what it is, whatever its value is by now.
+    pub(super) fn is_path(&self, mut symbol: Symbol) -> bool {
+        let mut is_field = false;
+        for _ in 0..DEEPEST {
+            match symbol {
+                Symbol::Field(field) => match self.field(field) {
+                    Some((base, Symbol::Constant(Constant::String(_)))) => symbol = base,
+                    _ => return false,
+                },
+                Symbol::Global(_) => return true,
+                Symbol::Import(_) | Symbol::Definition(_) => return is_field,
+                Symbol::Variable(id) => {
+                    let variable = self.variable(id).filter(|variable| !variable.is_given);
+                    return variable.is_some_and(|one| is_field || one.is_constant);
+                }
+                _ => return false,
+            }
+            is_field = true;
+        }
+        false
     }
 
     /// A digest of a definition's code: that of a function, those of the functions that a table

@@ -127,7 +127,9 @@ impl Definitions {
             Destination::Field { base, key } => match key {
                 Symbol::Constant(Constant::String(key)) => (base, DefinitionKey::Field(key)),
                 Symbol::Constant(key) if key.may_be_index() => (base, DefinitionKey::Element),
-                key @ Symbol::Constant(_) => (base, DefinitionKey::Place(self.hash_of(key))),
+                Symbol::Constant(_) => (base, DefinitionKey::Place(self.hash_of(key))),
+                // (a path of names is a name, whatever number it is by now)
+                key if self.is_path(key) => (base, DefinitionKey::Place(self.hash_of(key))),
                 _ => (base, DefinitionKey::Computed),
             },
             Destination::Element { base, .. } | Destination::Appended { base } => {

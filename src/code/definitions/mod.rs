@@ -439,6 +439,28 @@ impl Definitions {
         stores.filter_map(|(_, store)| Some((*store, self.store(*store)?)))
     }
 
+    /// Is it an element of a list by the text, or what the text puts under a number that has a
+    /// name?
+    pub fn is_element(&self, definition: &Definition) -> bool {
+        let store = definition.place.and_then(|place| self.store(place));
+        match (definition.key, store.map(|store| store.place)) {
+            (DefinitionKey::Element, _) => true,
+            (DefinitionKey::Place(_), Some(Destination::Field { key, .. })) => self.is_path(key),
+            _ => false,
+        }
+    }
+
+    /// Does the text write out the key of a place in a table, or call it by a name?
+    pub fn has_written_key(&self, place: Destination) -> bool {
+        match place {
+            Destination::Field { key, .. } => {
+                matches!(key, Symbol::Constant(_)) || self.is_path(key)
+            }
+            Destination::Metatable { .. } => true,
+            _ => false,
+        }
+    }
+
     /// What is stored in one field of a definition's object, in the order of the code.
     pub fn stores_under(
         &self,

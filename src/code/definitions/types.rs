@@ -154,7 +154,8 @@ pub enum DefinitionKey {
     /// A call without a destination: a digest of what is called, and of the constant arguments.
     Call(u64),
     /// A field of something that no definition is known for (`string.trim`, `self.x`): a digest of
-    /// the path. What stands under a boolean or a number that is no index: a digest of the key.
+    /// the path. What stands under a boolean, a number that is no index, or what has a name
+    /// (`handlers[OP.CHAT]`): a digest of the key.
     Place(u64),
     /// An element of a list, or what stands under a number: an ordinal is no name.
     Element,

@@ -278,6 +278,15 @@ impl Vm {
         }
     }
 
+    /// Does a Lua function make functions itself?
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn makes_functions(&mut self, function: Ref) -> Result<bool> {
+        self.dump(function, DebugInfo::Strip)?;
+        Ok(code::makes_functions(&self.buffer))
+    }
+
     /// What a function's code amounts to, as far as that is known without its lines.
     ///
     /// # Errors

@@ -16,8 +16,8 @@ use crate::support::mem::{TryInsert, TryPush};
 /// Keys of rows that are looked up in the record.
 pub(super) const MOST_KEYS: usize = 64;
 
-/// The keys under which rows have plain fields, and whether some are strings.
-pub(super) type Keys = FxHashMap<u64, bool>;
+/// The keys under which rows have plain fields, and whether some of these are strings, and numbers.
+pub(super) type Keys = FxHashMap<u64, (bool, bool)>;
 
 pub(super) const SCALAR: u8 = 1;
 const TABLE: u8 = 2;
@@ -267,7 +267,8 @@ impl Pairer<'_> {
         Ok(element)
     }
 
-    /// The plain fields of a row. Its strings say what it is; so do the functions that are its own.
+    /// The plain fields of a row. Its strings say what it is, and its numbers if nothing else does;
+    /// so do the functions that are its own.
     fn describe_row(
         &mut self,
         row: Ref,
@@ -285,13 +286,16 @@ impl Pairer<'_> {
             if let Some(digest) = cursor.value_digest(self.vm) {
                 let token = token(key, Held::scalar(digest).bits());
                 content = content.wrapping_add(token);
-                if entry.new.kind == Kind::String {
-                    element.strings.try_push(token)?;
+                match entry.new.kind {
+                    Kind::String => element.strings.try_push(token)?,
+                    Kind::Number => element.numbers.try_push(token)?,
+                    _ => {}
                 }
                 if keys.len() < MOST_KEYS || keys.contains_key(&key) {
+                    let (strings, numbers) = keys.get(&key).copied().unwrap_or_default();
                     let is_string = entry.new.kind == Kind::String;
-                    let was = keys.get(&key).copied().unwrap_or(false);
-                    keys.try_insert_value(key, was || is_string)?;
+                    let is_number = entry.new.kind == Kind::Number;
+                    keys.try_insert_value(key, (strings || is_string, numbers || is_number))?;
                 }
             } else if entry.new.is_function() {
                 let mark = self.vm.held();
@@ -300,13 +304,23 @@ impl Pairer<'_> {
                     Some(code) => Some(code),
                     None => self.vm.profile(function)?.map(|profile| profile.digest),
                 };
+                let definition = match side {
+                    Side::Incoming => self.identity.element(self.vm, function),
+                    Side::Running => match self.identity.element_running(self.vm, function) {
+                        None => {
+                            let info = self.vm.info(function)?.filter(|info| info.lua);
+                            let both = info.zip(code);
+                            both.and_then(|(info, code)| {
+                                self.identity
+                                    .element_made_from((info.line, info.last), code)
+                            })
+                        }
+                        known => known,
+                    },
+                };
                 let code = code.map_or(0, Digest::key);
                 content = content.wrapping_add(token(key, code));
                 element.hints.try_push(token(key, 1))?;
-                let definition = match side {
-                    Side::Incoming => self.identity.element(self.vm, function),
-                    Side::Running => self.identity.element_running(self.vm, function),
-                };
                 self.vm.release(mark);
                 if let Some(definition) = definition {
                     let token = token(key, u64::from(definition) << 2);
@@ -314,8 +328,13 @@ impl Pairer<'_> {
                 }
             }
         }
-        element.hints.sort_unstable();
-        element.strings.sort_unstable();
+        for tokens in [
+            &mut element.hints,
+            &mut element.strings,
+            &mut element.numbers,
+        ] {
+            tokens.sort_unstable();
+        }
         element.code = Some(content ^ count.rotate_left(48));
         Ok(())
     }
@@ -376,7 +395,7 @@ impl Pairer<'_> {
             };
             if let Some(path) = row {
                 let mut content = 0u64;
-                for (key, is_string) in keys {
+                for (key, (is_string, is_number)) in keys {
                     let held = self.out.base.get(path.place(*key));
                     if let Some(held) =
                         held.filter(|held| held.kind() == base::RecordedKind::Scalar)
@@ -386,9 +405,13 @@ impl Pairer<'_> {
                         if *is_string {
                             element.strings.try_push(token)?;
                         }
+                        if *is_number {
+                            element.numbers.try_push(token)?;
+                        }
                     }
                 }
                 element.strings.sort_unstable();
+                element.numbers.sort_unstable();
                 let count = self.out.base.keys(path) as u64;
                 element.code = Some(content ^ count.rotate_left(48));
             }

@@ -242,6 +242,17 @@ impl Identity {
         Ok(elements)
     }
 
+    /// Does the text put everything that an incoming table holds under keys that it writes out, and
+    /// nothing behind the end of a list?
+    pub(super) fn has_written_keys(&self, vm: &Vm, table: Ref) -> bool {
+        let id = self.incoming.definition(vm.val(table).addr);
+        let Some((definitions, id)) = self.definitions().zip(id) else {
+            return false;
+        };
+        let mut stores = definitions.stores_into(id);
+        stores.all(|(_, store)| definitions.has_written_key(store.place))
+    }
+
     /// Is it the own place of what a definition of the last version made?
     fn is_place_of(&self, vm: &Vm, id: DefinitionId, table: Ref, key: Ref) -> bool {
         let holder = self.running.definition(vm.val(table).addr);
@@ -515,7 +526,15 @@ impl Identity {
 
     /// The same for what a running function has become.
     pub(super) fn element_running(&self, vm: &Vm, old: Ref) -> Option<u32> {
-        let definition = self.running.definition(vm.val(old).addr)?;
+        self.element_of(self.running.definition(vm.val(old).addr)?)
+    }
+
+    /// The same for a running function that nothing led to yet, by its lines and code.
+    pub(super) fn element_made_from(&self, lines: (i32, i32), code: Digest) -> Option<u32> {
+        self.element_of(self.made_from(lines, code, Side::Running)?)
+    }
+
+    fn element_of(&self, definition: DefinitionId) -> Option<u32> {
         let is_element = is_element(self.running_definitions(), definition);
         Some(self.incoming(definition).filter(|_| is_element)?.0.0)
     }
@@ -701,7 +720,7 @@ fn is_element(version: Option<&Definitions>, id: DefinitionId) -> bool {
             Parent::Proto(_) => None,
         };
         let mut both = [Some(made), row].into_iter().flatten();
-        both.any(|one| one.key == DefinitionKey::Element)
+        both.any(|one| version.is_element(one))
     })
 }
 

@@ -326,7 +326,10 @@ impl Pairer<'_> {
                 if let Some(old) = old.filter(|old| old.kind == element.kind) {
                     (element.code, element.is_code) = (old.code, old.is_code);
                     element.hints = copied(&old.hints)?;
-                    element.numbers = copied(&old.numbers)?;
+                    // (a row's numbers are on record, and the program may have changed them)
+                    if element.kind == FUNCTION {
+                        element.numbers = copied(&old.numbers)?;
+                    }
                 }
             }
             align(&mut base, &mut right)?;

@@ -20,8 +20,8 @@ use smallvec::SmallVec;
 
 use crate::code::Digest;
 use crate::code::definitions::{
-    Constant, Definition, DefinitionId, DefinitionKey, Definitions, Destination, ExpressionKind,
-    Parent, ProtoId, Store, StoreId, StringId, Symbol,
+    Constant, Definition, DefinitionId, Definitions, Destination, ExpressionKind, Parent, ProtoId,
+    Store, StoreId, StringId, Symbol,
 };
 use crate::lua::vm::{Info, Kept, KeyValue, Kind, Ref, Val, Vm};
 use crate::stages::snapshot::Change;
@@ -595,7 +595,7 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
             };
             let made = definitions.get(row);
             if made.is_none_or(|made| {
-                made.key != DefinitionKey::Element || made.kind != ExpressionKind::Table
+                !definitions.is_element(made) || made.kind != ExpressionKind::Table
             }) {
                 continue;
             }

@@ -314,8 +314,8 @@ impl Pairer<'_> {
             return Ok(());
         };
         let (mut entries, mut written) = (std::mem::take(&mut self.tables.entries), Vec::new());
-        let mut shared = 0;
-        let list = self.vm.raw_len(pair.new);
+        let (mut shared, mut has_holes) = (0, false);
+        let (list, length) = (self.vm.raw_len(pair.new), self.vm.raw_len(pair.old));
         for item in self.items(pair.new, order)? {
             let Some(item) = self.graph.item(item) else {
                 break;
@@ -334,6 +334,7 @@ impl Pairer<'_> {
                 written.try_push(entry)?;
                 continue;
             }
+            has_holes |= index.is_some_and(|index| (list..=length).contains(&index));
             if new_val == old_val
                 && matches!(
                     new_val.kind,
@@ -355,8 +356,8 @@ impl Pairer<'_> {
                 self.entry(&pair, entry, &mut entries)?;
             }
         }
-        let is_list = list > 0 || self.is_emptied(&pair)?;
-        if is_list && written.len() as i64 == list {
+        has_holes |= written.len() as i64 != list || self.is_dispatch(&pair, &written);
+        if !has_holes && (list > 0 || self.is_emptied(&pair)?) {
             self.list(&pair, written)?;
         } else {
             // Where there are holes, an index is a key.
@@ -458,6 +459,18 @@ impl Pairer<'_> {
         } else {
             Ok(())
         }
+    }
+
+    /// Has the running version a hole where the file puts each element under a key that it writes
+    /// out? (`handlers[OP.CHAT] = f`, of which the program or the last load lacks some)
+    fn is_dispatch(&self, pair: &TablePair, written: &[EntryPair]) -> bool {
+        let index = |entry: &EntryPair| self.vm.integer(entry.key);
+        let lacks = written.iter().filter(|entry| entry.old_val.is_nil());
+        let first = lacks.filter_map(index).min();
+        let there = written.iter().filter(|entry| !entry.old_val.is_nil());
+        let last = there.filter_map(index).max();
+        let has_hole = first < last.max(Some(self.vm.raw_len(pair.old)));
+        first.is_some() && has_hole && self.identity.has_written_keys(self.vm, pair.new)
     }
 
     /// Is the incoming list empty, and the running one from which something may go?

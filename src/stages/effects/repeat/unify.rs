@@ -3,7 +3,7 @@
 use super::super::names::MatchStrength;
 use super::{Assignment, Guess, Latitude, MOST_NESTED, Search, Spotted};
 use crate::lua::heap::Place;
-use crate::lua::vm::{Info, KeyValue, Kind, Ref, Vm};
+use crate::lua::vm::{Info, Kept, KeyValue, Kind, Ref, Vm};
 use crate::support::error::Result;
 use crate::support::mem::TryPush;
 
@@ -311,6 +311,10 @@ impl Search<'_> {
                 }
             }
             let in_table = Guess::in_table(value, there, old, key);
+            if val.kind == Kind::Number && self.is_made(&entries, old, value, there)? {
+                assignment.scalars.try_push((value, there))?;
+                continue;
+            }
             if !self.value_later(assignment, in_table, in_given)? {
                 return Ok(false);
             }
@@ -326,6 +330,32 @@ impl Search<'_> {
             })?;
         }
         Ok(true)
+    }
+
+    /// Did the callee make a number that equals one that it was given? The older table has the
+    /// given one as often under other keys as the call was given it: `{ prio = 5, id = 5 }`, of
+    /// which the older one is `{ prio = 5, id = 3 }`.
+    fn is_made(
+        &mut self,
+        entries: &Kept<KeyValue>,
+        old: Ref,
+        number: Ref,
+        there: Ref,
+    ) -> Result<bool> {
+        if self.vm.same(number, there) || self.vm.kind(there) != Kind::Number {
+            return Ok(false);
+        }
+        let same = |vm: &Vm, other: Ref| vm.same(other, number);
+        let given = self.given.held.iter();
+        let given = given.filter(|given| same(self.vm, **given)).count();
+        let mut agreeing = 0;
+        for KeyValue { key, value } in entries.iter() {
+            if same(self.vm, value) {
+                let there = self.vm.get(old, key)?;
+                agreeing += usize::from(same(self.vm, there));
+            }
+        }
+        Ok(given > 0 && agreeing >= given)
     }
 
     /// Does the list of an older table hold an object?
