@@ -585,3 +585,78 @@ describe("A call that stays", function()
     end)
   end)
 end)
+
+-- Nobody holds what a function was given that called it and forgot it.
+describe("A function that the chunk lends to its own, and that is edited, scope module:", function()
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  local LENT = {
+    ["a function in a field"] = [[
+      function M.each(t, f) for _, x in ipairs(t) do f(x) end end
+      M.each(names, function(x) M.got[x] = "v1" end)]],
+    ["a local function"] = [[
+      local function each(t, f) for _, x in ipairs(t) do f(x) end end
+      each(names, function(x) M.got[x] = "v1" end)]],
+    ["a method, of a class of its own, that is called later"] = [[
+      local Later = {} Later.__index = Later
+      function Later.new(f) return setmetatable({ f = f }, Later) end
+      function Later:run() self.f "a" end
+      Later.new(function(x) M.got[x] = "v1" end):run()]],
+    ["a function that calls it within pcall"] = [[
+      function M.try(f) return pcall(f, names[1]) end
+      M.try(function(x) M.got[x] = "v1" end)]],
+    ["several, one in the other"] = [[
+      function M.map(t, f) local all = {} for i, x in ipairs(t) do all[i] = f(x) end return all end
+      M.all = M.map(M.map(names, function(x) return x .. "" end),
+        function(x) M.got[x] = "v1" return x end)]],
+    ["the one that ends the chunk"] = [[
+      local function module(f) f "a" return M end
+      do return module(function(x) M.got[x] = "v1" end) end]],
+    ["an object that is called"] = [[
+      local each = setmetatable({}, { __call = function(_, f) f "a" end })
+      each(function(x) M.got[x] = "v1" end)]],
+    ["one that asks the library elsewhere"] = [[
+      local hotreload = require "hotreload"
+      function M.each(t, f) for _, x in ipairs(t) do f(x) end end
+      function M.first() return not hotreload.reloading() end
+      M.each(names, function(x) M.got[x] = "v1" end)
+      M.is_first = M.first()]],
+  }
+  local FRAME = [[
+    local names, M = { "a" }, { got = {}, plain = function() end }
+    %s
+    return M]]
+
+  for name, text in pairs(LENT) do
+    it(name, function()
+      local m = app:module("m", FRAME:format(text))
+      local report = update("m", version(FRAME:format(text), 2))
+      assert.same({}, report.warnings)
+      assert.equal("v1", m.got.a) -- data stay
+      report = update("m", version(FRAME:format(text), 3))
+      assert.same({}, report.warnings)
+    end)
+  end
+
+  -- What may give it on, and has not done so this time, is warned of.
+  for name, text in pairs {
+    ["that asks whether it is reloaded"] = [[
+      function M.once(f)
+        f "a"
+        if not require "hotreload".reloading() then require "bus".on("a", f) end
+      end
+      M.once(function(x) return "v1" end)]],
+    ["that asks the others"] = [[
+      function M.once(f) if #require "bus".list == 0 then require "bus".on("a", f) end end
+      M.once(function(x) return "v1" end)]],
+  } do
+    it("a function " .. name, function()
+      app:module("bus", BUS)
+      app:module("m", FRAME:format(text))
+      local report = update("m", version(FRAME:format(text), 2))
+      assert.equal(1, #report.warnings)
+      assert.matches("was edited, and nothing of the module leads to it", report.warnings[1])
+    end)
+  end
+end)
