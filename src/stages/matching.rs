@@ -603,7 +603,8 @@ pub fn pair(
     pairer.warn_of_no_record()?;
     let source = pairer.vm.source(pairer.loaded.main)?.unwrap_or_default();
     let source = pairer.vm.digest_of(&source);
-    pairer.out.edits = pairer.identity.edits(pairer.vm, source)?;
+    let formers = pairer.former_sources(source)?;
+    pairer.out.edits = pairer.identity.edits(pairer.vm, source, &formers)?;
     if options.vm {
         pairer.out.go_on = pairer.identity.functions_that_go_on()?;
         let known = edits::all(pairer.vm, lineage)?;
