@@ -663,3 +663,197 @@ describe("A call that stays", function()
     end)
   end)
 end)
+
+-- Nobody holds what a function was given that called it and forgot it.
+describe("A function that the chunk lends to its own, and that is edited, scope module:", function()
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  local LENT = {
+    ["a function in a field"] = [[
+      function M.each(t, f) for _, x in ipairs(t) do f(x) end end
+      M.each(names, function(x) M.got[x] = "v1" end)]],
+    ["a local function"] = [[
+      local function each(t, f) for _, x in ipairs(t) do f(x) end end
+      each(names, function(x) M.got[x] = "v1" end)]],
+    ["a method, of a class of its own, that is called later"] = [[
+      local Later = {} Later.__index = Later
+      function Later.new(f) return setmetatable({ f = f }, Later) end
+      function Later:run() self.f "a" end
+      Later.new(function(x) M.got[x] = "v1" end):run()]],
+    ["a function that calls it within pcall"] = [[
+      function M.try(f) return pcall(f, names[1]) end
+      M.try(function(x) M.got[x] = "v1" end)]],
+    ["several, one in the other"] = [[
+      function M.map(t, f) local all = {} for i, x in ipairs(t) do all[i] = f(x) end return all end
+      M.all = M.map(M.map(names, function(x) return x .. "" end),
+        function(x) M.got[x] = "v1" return x end)]],
+    ["the one that ends the chunk"] = [[
+      local function module(f) f "a" return M end
+      do return module(function(x) M.got[x] = "v1" end) end]],
+    ["an object that is called"] = [[
+      local each = setmetatable({}, { __call = function(_, f) f "a" end })
+      each(function(x) M.got[x] = "v1" end)]],
+    ["one that asks the library elsewhere"] = [[
+      local hotreload = require "hotreload"
+      function M.each(t, f) for _, x in ipairs(t) do f(x) end end
+      function M.first() return not hotreload.reloading() end
+      M.each(names, function(x) M.got[x] = "v1" end)
+      M.is_first = M.first()]],
+  }
+  local FRAME = [[
+    local names, M = { "a" }, { got = {}, plain = function() end }
+    %s
+    return M]]
+
+  for name, text in pairs(LENT) do
+    it(name, function()
+      local m = app:module("m", FRAME:format(text))
+      local report = update("m", version(FRAME:format(text), 2))
+      assert.same({}, report.warnings)
+      assert.equal("v1", m.got.a) -- data stay
+      report = update("m", version(FRAME:format(text), 3))
+      assert.same({}, report.warnings)
+    end)
+  end
+
+  -- What may give it on, and has not done so this time, is warned of.
+  for name, text in pairs {
+    ["that asks whether it is reloaded"] = [[
+      function M.once(f)
+        f "a"
+        if not require "hotreload".reloading() then require "bus".on("a", f) end
+      end
+      M.once(function(x) return "v1" end)]],
+    ["that asks the others"] = [[
+      function M.once(f) if #require "bus".list == 0 then require "bus".on("a", f) end end
+      M.once(function(x) return "v1" end)]],
+  } do
+    it("a function " .. name, function()
+      app:module("bus", BUS)
+      app:module("m", FRAME:format(text))
+      local report = update("m", version(FRAME:format(text), 2))
+      assert.equal(1, #report.warnings)
+      assert.matches("was edited, and nothing of the module leads to it", report.warnings[1])
+    end)
+  end
+end)
+
+-- A library of classes makes tables of other modules classes: nothing is there twice.
+describe("A call that gives another module's table a metatable", function()
+  local G = package.loaded._G
+  local klass
+  before_each(function()
+    app = program.new()
+    klass = {}
+    app:module("std", "return { map = {}, set = {} }")
+  end)
+  after_each(function() app:unload() end)
+
+  local KLASS = [[
+    return function(base, c)
+      local mt = {}
+      if base then for k, v in pairs(base) do c[k] = v end end
+      setmetatable(c, mt)
+      mt.__call = function() return setmetatable({ base = base }, c) end
+      CATCH
+      c.__index = c
+      return c
+    end]]
+  local CATCH = "c.catch = function(handler) mt.__index = handler end"
+  local MAP = [[
+    local M = require "std".map
+    require "klass"(nil, M)
+    NAME
+    return M]]
+  local SET = [[
+    local S = require "std".set
+    require "klass"(require "map", S)
+    NAME
+    return S]]
+
+  local function with(text, what) return (text:gsub("%u%u%u%u+", what)) end
+
+  local function load(catch, names)
+    klass.text = with(KLASS, catch)
+    app:module("klass", klass.text)
+    local map = with(MAP, names and "function M.name() return 'map' end" or "M.kind = 'map'")
+    local set = with(SET, names and "function S.name() return 'set' end" or "S.kind = 'set'")
+    return app:module("map", map), app:module("set", set)
+  end
+
+  for _, catch in ipairs { CATCH, "" } do
+    for _, names in ipairs { true, false } do
+      local what = ("%s method of the library, %s function of the file"):format(
+        catch == "" and "no" or "a", names and "a" or "no")
+      it("is a repeat, with " .. what, function()
+        local map, set = load(catch, names)
+        local map_meta, set_meta = getmetatable(map), getmetatable(set)
+        for _ = 1, 3 do
+          for _, name in ipairs { "map", "set" } do
+            local report = app:reloaded(name)
+            assert.same({ 0, 1 }, { report.calls.new, report.calls.repeated })
+            assert.matches("nothing to do", report.summary, 1, true)
+            assert.same({}, report.warnings)
+          end
+          assert.equal(map_meta, getmetatable(map))
+          assert.equal(set_meta, getmetatable(set))
+          assert.equal(map, set().base)
+        end
+      end)
+
+      -- The new release has the same text elsewhere.
+      for _, how in ipairs { "reloaded", "loaded anew" } do
+        it(("whose library is %s from another folder: each class has its own, with "):format(how)
+          .. what, function()
+          local map, set = load(catch, names)
+          local map_meta, set_meta = getmetatable(map), getmetatable(set)
+          app:write_file("release/klass.lua", klass.text)
+          G.package.path = app.dir .. "/release/?.lua;" .. G.package.path
+          if how == "reloaded" then
+            app:reloaded "klass"
+          else
+            G.package.loaded.klass = nil
+            app:load "klass"
+          end
+          for _, name in ipairs { "map", "set", "map", "set" } do
+            local report = app:reloaded(name)
+            assert.same({}, report.warnings)
+            if how == "reloaded" then
+              assert.same({ 0, 1 }, { report.calls.new, report.calls.repeated })
+            end
+            assert.not_equal(getmetatable(map), getmetatable(set))
+            assert.equal(map, getmetatable(map()))
+            assert.equal(set, getmetatable(set()))
+            assert.equal(map, set().base)
+            if names then
+              assert.same({ "map", "set" }, { map().name(), set().name() })
+            end
+          end
+          if how == "reloaded" then
+            assert.same({ map_meta, set_meta }, { getmetatable(map), getmetatable(set) })
+          end
+        end)
+      end
+    end
+  end
+
+  it("stays where the library's code is another one by now: it has that", function()
+    local map = load("", true)
+    app:update("klass", (klass.text:gsub("base = base", "base = base, is_new = true")))
+    app:reloaded "map"
+    assert.is_true(map().is_new)
+    assert.equal(map, getmetatable(map()))
+  end)
+
+  it("stays where it is given something else: it has that", function()
+    app:module("limits", [[
+      return function(t, limit) return setmetatable(t, { __index = { limit = limit } }) end]])
+    local text = "return require 'limits'(require 'std'.map, 5)"
+    local m = app:module("m", text)
+    assert.same({ 0, 1 }, (function(calls) return { calls.new, calls.repeated } end)(
+      app:reloaded("m").calls))
+    local report = app:update("m", (text:gsub("5", "6")))
+    assert.same({ 6, {} }, { m.limit, report.warnings })
+  end)
+end)

@@ -129,7 +129,7 @@ pub struct KnownEdits {
 }
 
 impl KnownEdits {
-    fn latest(&mut self, vm: &mut Vm, lineage: Lineage, code: u64) -> Result<u64> {
+    fn known(&mut self, vm: &mut Vm, lineage: Lineage) -> Result<&FxHashMap<u64, u64>> {
         if self.latest.is_none() {
             let pairs = all(vm, lineage)?;
             let mut latest = FxHashMap::default();
@@ -137,8 +137,7 @@ impl KnownEdits {
             latest.extend(pairs);
             self.latest = Some(latest);
         }
-        let known = self.latest.as_ref().and_then(|latest| latest.get(&code));
-        Ok(known.copied().unwrap_or(code))
+        Ok(self.latest.get_or_insert_default())
     }
 
     /// Are both closures of one function expression, of one version of its file or of two?
@@ -158,19 +157,23 @@ impl KnownEdits {
         if one == other {
             return Ok(true);
         }
-        let may_be = one.lua && other.lua && !one.main && !other.main && one.source == other.source;
-        if !may_be {
+        let may_be = one.lua && other.lua && !one.main && !other.main;
+        let is_known = match lineage {
+            Some(lineage) => !self.known(vm, lineage)?.is_empty(),
+            None => false,
+        };
+        // Of two files nothing but what is noted tells.
+        if !may_be || one.source != other.source && !is_known {
             return Ok(false);
         }
         let (Some(one), Some(other)) = (code_of(vm, a)?, code_of(vm, b)?) else {
             return Ok(false);
         };
-        if one == other {
-            return Ok(true);
-        }
-        let Some(lineage) = lineage else {
-            return Ok(false);
+        let Some(lineage) = lineage.filter(|_| one != other) else {
+            return Ok(one == other);
         };
-        Ok(self.latest(vm, lineage, one)? == self.latest(vm, lineage, other)?)
+        let known = self.known(vm, lineage)?;
+        let latest = |code: u64| known.get(&code).copied().unwrap_or(code);
+        Ok(latest(one) == latest(other))
     }
 }

@@ -11,6 +11,7 @@ mod closing;
 mod events;
 mod former;
 mod left;
+mod lent;
 mod names;
 mod past;
 mod reach;
@@ -37,6 +38,7 @@ use crate::support::mem::{TryInsert, TryPush};
 use closing::Ending;
 use former::{BothTexts, ByText};
 use left::NamedTables;
+use lent::Loan;
 use names::FunctionNames;
 pub use past::Past;
 use past::{Spot, Write};
@@ -224,6 +226,8 @@ pub struct Effects<'a> {
     given: Vec<Ref>,
     /// First and last lines of the file's functions that calls were given.
     functions: Vec<(i32, i32)>,
+    /// What the main function lends to the module's own functions, by address.
+    lent: FxHashMap<usize, Loan>,
     /// Older tables that repeats have returned to the chunk: their data stay.
     handed: FxHashSet<u32>,
     /// Functions of the running module that the chunk has called itself, by address.
@@ -284,6 +288,7 @@ impl<'a> Effects<'a> {
             doubled: Vec::new(),
             given: Vec::new(),
             functions: Vec::new(),
+            lent: FxHashMap::default(),
             handed: FxHashSet::default(),
             older: FxHashSet::default(),
             calls: Calls::default(),
@@ -327,13 +332,14 @@ impl Watcher for Effects<'_> {
             dependency: false,
             body: None,
         };
-        let mut caller = None;
+        let (mut caller, mut by_main) = (None, false);
         if frame.is_tail {
             // The function takes the frame of the one that called it, and what began there ends
             // with it.
             if let Some(former) = self.running().and_then(Vec::pop) {
                 activation.calls = former.calls;
                 activation.dependency = former.dependency;
+                by_main = former.addr == self.chunk_at.1;
                 caller = Some(former.role).filter(|role| *role != Role::Between);
             }
         } else if !self.is_called_by_last(frame)
@@ -349,6 +355,8 @@ impl Watcher for Effects<'_> {
             self.enter_c(vm, frame, &callee, &mut activation)?
         } else {
             let caller = caller.or_else(|| self.caller());
+            by_main |= self.is_called_by_main();
+            self.note_loans(vm, frame, &callee, (activation.role, by_main))?;
             self.enter_lua(vm, frame, &callee, &mut activation, caller)?
         };
         if !is_kept {

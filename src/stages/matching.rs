@@ -610,7 +610,8 @@ pub fn pair(
     pairer.warn_of_no_record()?;
     let source = pairer.vm.source(pairer.loaded.main)?.unwrap_or_default();
     let source = pairer.vm.digest_of(&source);
-    pairer.out.edits = pairer.identity.edits(pairer.vm, source)?;
+    let formers = pairer.former_sources(source)?;
+    pairer.out.edits = pairer.identity.edits(pairer.vm, source, &formers)?;
     pairer.out.local_tables = pairer.identity.local_tables(pairer.vm)?;
     if options.vm {
         pairer.out.go_on = pairer.identity.functions_that_go_on()?;

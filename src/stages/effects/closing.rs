@@ -6,7 +6,7 @@ use super::former::ByText;
 use super::names::NameSources;
 use super::past::{Past, Spot, Write};
 use super::record::Recorded;
-use super::repeat::{Assignment, CallArguments, Latitude, Search, SearchReason, Spotted};
+use super::repeat::{Assignment, CallArguments, Instead, Latitude, Search, SearchReason, Spotted};
 use super::{
     Effects, Logged, MOST_GIVEN, MOST_SEARCHED, OlderRegistration, OpenCall, copied_text, record,
     text,
@@ -273,6 +273,7 @@ impl Effects<'_> {
             left_out: None,
             several: false,
             is_known: false,
+            instead: Instead::OfNothing,
             repeated: &self.repeated,
             pending: Vec::new(),
             nested: 0,

@@ -69,12 +69,13 @@ impl Effects<'_> {
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn left(
-        self,
+        mut self,
         vm: &mut Vm,
         is_new: impl Fn(Val) -> bool,
         changes: &mut Vec<Change>,
         others: Vec<Change>,
     ) -> Result<Left> {
+        self.end_loans()?;
         let Effects {
             mut past,
             log,

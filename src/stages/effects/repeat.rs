@@ -83,6 +83,8 @@ pub struct Search<'a> {
     pub several: bool,
     /// The last load made one call of this text, which tells it from all others.
     pub is_known: bool,
+    /// What the call puts something in the place of.
+    pub instead: Instead,
     /// Older objects that other calls answer to.
     pub repeated: &'a FxHashSet<usize>,
     /// Objects that are still to be compared, and where the older ones stand.
@@ -105,6 +107,19 @@ pub enum Latitude {
     Data,
     /// The function's code and name as well.
     Code,
+}
+
+/// What a call that gives a table another metatable, as a library of classes does, puts something
+/// in the place of. A table has one metatable: it tells as much as a function of the module.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Instead {
+    /// It adds something as well, or is another call.
+    #[default]
+    OfNothing,
+    /// Of metatables alone. What differs takes the older one's place, and is there once.
+    OfMetatables,
+    /// Of metatables and what stands in fields or variables.
+    OfAll,
 }
 
 /// A string, a number or an object, by identity, that a record holds (0), or that a table in it
@@ -320,6 +335,8 @@ enum What {
     Value,
     /// It is what a variable holds.
     Cell,
+    /// It is a table's metatable, and so was the older one.
+    Metatable,
     /// A value that was given, beside objects: `names[n] = name; list[n] = f`.
     Beside,
 }
@@ -427,7 +444,10 @@ impl Search<'_> {
                 one.what == What::Value && one.candidates.is_empty() && !self.is_given(one.key);
             !(is_link && placed.contains(&self.vm.val(one.new).addr))
         });
-        if wanted.iter().all(|one| one.what == What::Beside) {
+        self.instead = self.instead_of(&wanted);
+        let is_untold = |one: &Wanted| one.what == What::Beside;
+        if wanted.iter().all(is_untold) || self.instead == Instead::OfMetatables && self.is_loose()
+        {
             return Ok(None);
         }
         for one in wanted.iter().filter(|one| one.table.is_some()) {
@@ -478,6 +498,19 @@ impl Search<'_> {
         Ok(None)
     }
 
+    /// What a call that gives a table another metatable puts something in the place of.
+    fn instead_of(&self, wanted: &[Wanted]) -> Instead {
+        let is_metatable = |one: &Wanted| one.what == What::Metatable;
+        let is_added = |one: &Wanted| self.vm.val(one.old).is_nil();
+        if !wanted.iter().any(is_metatable) || wanted.iter().any(is_added) {
+            Instead::OfNothing
+        } else if wanted.iter().all(is_metatable) {
+            Instead::OfMetatables
+        } else {
+            Instead::OfAll
+        }
+    }
+
     /// The tables of the load, by address, that are lists of what the call has placed elsewhere,
     /// too: which older objects these are says the other place, as an index in a list is no name.
     fn lists_of_others(&mut self, wanted: &[Wanted]) -> Result<FxHashSet<usize>> {
@@ -509,7 +542,12 @@ impl Search<'_> {
     ) -> Result<bool> {
         let (old, new) = (self.vm.val(write.old), self.vm.val(write.new));
         let place = self.past.place(write.spot);
+        let is_metatable = matches!(write.spot, Spot::Metatable(_));
+        if is_metatable && old.is_nil() {
+            return Ok(true);
+        }
         if let (Kind::Table, Kind::Table, true) = (old.kind, new.kind, self.is_new(new))
+            && !is_metatable
             && let Some(table) = self.past.number(old.addr)
             && self.is_copy(write.new, write.old)?
         {
@@ -520,16 +558,21 @@ impl Search<'_> {
                 let key = self.past.key(write.spot).unwrap_or_default();
                 self.wanted_in(table, key, (write.old, write.new), writes, wanted)
             }
-            Spot::Cell(_) if self.is_new(new) => {
-                let mut candidates = Vec::new();
-                self.behind(write.old, new.kind, &mut candidates)?;
+            Spot::Cell(_) | Spot::Metatable(_) if self.is_new(new) => {
+                let (mut candidates, mut what) = (Vec::new(), What::Cell);
+                if is_metatable {
+                    what = What::Metatable;
+                    candidates.try_push((write.old, Ref::NIL))?;
+                } else {
+                    self.behind(write.old, new.kind, &mut candidates)?;
+                }
                 wanted.try_push(Wanted {
                     table: None,
                     key: Ref::NIL,
                     new: write.new,
                     old: write.old,
                     place: Spotted::At(place),
-                    what: What::Cell,
+                    what,
                     candidates,
                 })?;
                 Ok(true)

@@ -274,6 +274,24 @@ impl Pairer<'_> {
         self.edits.is_one(self.vm, Some(self.lineage), old, new)
     }
 
+    /// Digests of the names that the file had for running functions to which its own answer,
+    /// `source` left out.
+    pub(super) fn former_sources(&self, source: u64) -> Result<Vec<u64>> {
+        let (mut formers, mut last) = (Vec::new(), None);
+        for old in &self.out.old {
+            let is_own = |f2: &u32| self.out.new.get(*f2 as usize).is_some_and(|new| new.own);
+            if last == Some(old.info.source) || !old.answers.as_slice().iter().any(is_own) {
+                continue;
+            }
+            last = Some(old.info.source);
+            let name = self.vm.with_source(old.at, |name| self.vm.digest_of(name));
+            if let Some(name) = name.filter(|name| *name != source && !formers.contains(name)) {
+                formers.try_push(name)?;
+            }
+        }
+        Ok(formers)
+    }
+
     /// Have neither of two functions that were met a partner?
     pub(super) fn has_no_partners(&self, edge: &Edge) -> bool {
         let (old, new) = (

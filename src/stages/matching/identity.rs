@@ -332,16 +332,24 @@ impl Identity {
     }
 
     /// What has become of the code of the functions that the last version of the text defined.
-    /// `source`: a digest of the file's name.
+    /// `source`: a digest of the file's name; `formers`: of names under which it was found before.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub(super) fn edits(&self, vm: &Vm, source: u64) -> Result<FxHashMap<u64, Option<u64>>> {
+    pub(super) fn edits(
+        &self,
+        vm: &Vm,
+        source: u64,
+        formers: &[u64],
+    ) -> Result<FxHashMap<u64, Option<u64>>> {
         let mut edits: FxHashMap<u64, Option<u64>> = FxHashMap::default();
-        let Some((base, definitions)) = self.versions().filter(|_| self.is_text_edited()) else {
+        let versions = self.running_definitions().zip(self.definitions());
+        let is_edited = self.is_text_edited();
+        let Some((base, definitions)) = versions.filter(|_| is_edited || !formers.is_empty())
+        else {
             return Ok(edits);
         };
-        for (id, _) in base.iter() {
+        for (id, definition) in base.iter() {
             let Some(former) = base.function_digest(id) else {
                 continue;
             };
@@ -350,11 +358,14 @@ impl Identity {
                 let is_certain = reason != AlignmentReason::Likeness || latest == former;
                 is_certain.then_some(latest)
             });
-            let [former, latest] =
-                [Some(former), latest].map(|code| code.map(|code| code_in(vm, source, code)));
-            let Some(former) = former else { continue };
-            let is_one = edits.get(&former).is_none_or(|known| *known == latest);
-            edits.try_insert_value(former, latest.filter(|_| is_one))?;
+            let latest = latest.map(|code| code_in(vm, source, code));
+            // Of a factory's closures those live on that it made while the file had another name.
+            let moved = formers.iter().filter(|_| !definition.is_single());
+            for name in moved.chain(Some(&source).filter(|_| is_edited)) {
+                let former = code_in(vm, *name, former);
+                let is_one = edits.get(&former).is_none_or(|known| *known == latest);
+                edits.try_insert_value(former, latest.filter(|_| is_one))?;
+            }
         }
         Ok(edits)
     }

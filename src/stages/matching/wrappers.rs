@@ -347,6 +347,7 @@ impl Pairer<'_> {
                 }
                 Kind::Table
                     if !self.is_own_table(upvalue.value)
+                        && !self.is_of_class(looked, upvalue.value)?
                         && looked
                             .seen
                             .try_insert_value(upvalue.value.addr, ())?
@@ -367,6 +368,20 @@ impl Pairer<'_> {
         let context = self.context;
         let shared = [context.globals, context.loaded, context.running];
         shared.iter().any(|known| self.vm.val(*known) == table) || self.has_partner(table.addr)
+    }
+
+    /// Where a library's closure is looked for, such as the method of a class: the metatable of the
+    /// table in which the external function stands, and other modules, have closures like it that
+    /// are no business of the function.
+    fn is_of_class(&mut self, looked: &Looked, table: Val) -> Result<bool> {
+        let Over::Slot(slot) = looked.waiting.over else {
+            return Ok(false);
+        };
+        let slot = self.out.slots.get(slot).filter(|_| looked.twin.is_some());
+        let Some(holder) = slot.map(|slot| slot.table) else {
+            return Ok(false);
+        };
+        Ok(self.vm.metatable_val(holder) == table || self.is_module(table)?)
     }
 
     fn look_into_table(&mut self, looked: &mut Looked, table: Ref, depth: u32) -> Result<()> {

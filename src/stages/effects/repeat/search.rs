@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::super::names::MatchStrength;
 use super::unify::score;
 use super::{
-    Assignment, DEPTH, Guess, Keying, Latitude, MOST_TRIES, Search, Spotted, Wanted, What,
+    Assignment, DEPTH, Guess, Instead, Keying, Latitude, MOST_TRIES, Search, Spotted, Wanted, What,
 };
 use crate::lua::heap::Place;
 use crate::lua::vm::Ref;
@@ -166,6 +166,20 @@ impl Search<'_> {
         self.unify(assignment, guess)
     }
 
+    /// Have the functions of other modules the code of the older ones?
+    fn has_same_code(&mut self, found: &Assignment) -> Result<bool> {
+        for (new, old) in &found.pairs {
+            if !self.vm.val(*new).is_function() || self.is_own(*new)? {
+                continue;
+            }
+            let [new, old] = [self.vm.profile(*new)?, self.vm.profile(*old)?];
+            if new.map(|new| new.digest) != old.map(|old| old.digest) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// An assignment that fits: the best one is kept, the first of several. Where numbers may
     /// differ, that is the one in which they do least, and there must be one alone, unless the
     /// call's text tells which call of the last load it is.
@@ -174,7 +188,11 @@ impl Search<'_> {
         found: &Assignment,
         best: &mut Option<(Assignment, bool)>,
     ) -> Result<()> {
-        let (mut mine, mut is_certain) = (false, found.guesses == 0);
+        if self.instead == Instead::OfMetatables && !self.has_same_code(found)? {
+            return Ok(()); // the new one brings it
+        }
+        let is_instead = self.instead != Instead::OfNothing && !self.is_loose();
+        let (mut mine, mut is_certain) = (is_instead, found.guesses == 0);
         for (_, old) in &found.pairs {
             mine = mine || self.belongs(*old, DEPTH)?;
         }
