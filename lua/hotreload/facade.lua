@@ -391,7 +391,7 @@ local function item_of(name, options, known_options)
         base = false,
         calls = false,
         answers = no_answers(),
-        undo = undos.entry(record),
+        undo = undos.entry(name, record),
         report = reports.blank(name, options),
         version = versions.blank(),
     }

@@ -30,10 +30,10 @@ function undo.set(value)
 end
 
 --- Room for all that undoes one module's reload.
-function undo.entry(record)
+function undo.entry(name, record)
     local entry = { older = false, serial = 0 }
     for i = 1, UNDO.n do entry[i] = false end
-    entry[UNDO.record], entry[UNDO.generation] = record, 0
+    entry[UNDO.name], entry[UNDO.record], entry[UNDO.generation] = name, record, 0
     return entry
 end
 
