@@ -119,6 +119,27 @@ describe("a module that was split (R1.11)", function()
     assert.is_nil(calendar.join or roster.next_day)
     assert.equal("day 9", M.next_day())
   end)
+
+  it("does not warn of locals that the part has", function()
+    local ENTER = [[
+      local M, count, names = {}, 0, {}
+      local function add(name) names[#names + 1] = name return #names end
+      function M.enter(name) count = count + 1 return count, add(name) end
+    ]]
+    local W = app:module("hall", ENTER .. "function M.close() return 1 end return M")
+    W.enter "ann"
+    app:write("door", ENTER .. "return M")
+    app:reloaded("door", { from = "hall" })
+    app:write("hall", [[
+      local M, door = {}, require "door"
+      M.enter = door.enter
+      function M.close() return 2 end
+      return M
+    ]])
+    app:reloaded("hall", { strict = true })
+    assert.same({ 2, 2 }, { W.enter "bob" })
+    package.loaded.door = nil
+  end)
 end)
 
 describe("another chunk name for the same module (R1.11)", function()

@@ -269,4 +269,28 @@ describe("An override that the file takes out (R5.2)", function()
     app:update("n", classes "")
     assert.equal("wau", N.Dog.kind())
   end)
+
+  it("does not count a function that the program has removed as added", function()
+    local source = [[
+      local M = { list = {} }
+      function M.init() M.ready = true M.init = nil end
+      function M.go() return M.ready end
+      local function both() return 1 end
+      M.one, M.other = both, both
+      return M
+    ]]
+    local once = app:module("once", source)
+    once.init()
+    once.one = nil
+    for _ = 1, 2 do
+      local report = app:reloaded("once", { source = source })
+      assert.equal(0, report.functions.added)
+      assert.matches("nothing to do", report.summary)
+      assert.is_nil(once.init or once.one)
+    end
+    source = source:gsub("return M%s*$", "M.third = M.init return M")
+    local report = app:reloaded("once", { source = source })
+    assert.equal(1, report.functions.added)
+    assert.is_function(once.third)
+  end)
 end)

@@ -55,6 +55,89 @@ describe("hotreload.undo (R7.3)", function()
     assert.is_nil(M.more)
   end)
 
+  describe("gives what the program chose since its former code:", function()
+    local CHOOSING = [[
+      local M, chosen, list, set, log = { state = {} }, nil, {}, {}, {}
+      local function a() return "a@" end
+      local function b() return "b@" end
+      M.a, M.b, M.cur, chosen = a, b, a, a
+      local Class = { __index = { act = a } }
+      M.obj = setmetatable({}, Class)
+      function M.choose(name)
+        local f = M[name]
+        set[next(set) or 0] = nil
+        M.cur, chosen, list[1], set[f], M.state.f = f, f, f, true, f
+        Class.__index.act = f
+        M.wrapped = function() return ">" .. f() end
+      end
+      function M.run()
+        return M.cur() .. chosen() .. list[1]() .. next(set)() .. M.state.f() .. M.obj:act()
+      end
+      function M.make() return function() return chosen() end end
+      return M
+    ]]
+    local function version(n) return (CHOOSING:gsub("@", n)) end
+    local C
+    before_each(function() C = app:module("c", version(1)) end)
+
+    it("fields, locals, elements, keys, and tables in tables", function()
+      app:reloaded("c", { source = version(2) })
+      C.choose "b"
+      local wrapped = C.b
+      C.plugin = load("local f = ... return function() return '[' .. f() .. ']' end", "=plugin")(C.b)
+      assert.equal(("b2"):rep(6), C.run())
+      assert.is_true(undo "c")
+      assert.equal(("b1"):rep(6), C.run())
+      assert.equal("[b1]", C.plugin())
+      assert.equal("b2", wrapped())
+      assert.same({}, app:reloaded("c", { source = version(3), strict = true }).warnings)
+      assert.equal("b3b3b3", C.run():sub(1, 6))
+    end)
+
+    it("after several reloads, too", function()
+      app.hotreload.configure { history = 5 }
+      for n = 2, 4 do
+        app:reloaded("c", { source = version(n) })
+        C.choose(n == 3 and "a" or "b")
+      end
+      assert.is_true(undo("c", 2))
+      assert.equal(("b2"):rep(6), C.run())
+      assert.is_true(undo "c")
+      assert.equal(("b1"):rep(6), C.run())
+    end)
+
+    it("and when a hook that has yielded fails", function()
+      local source = version(2):gsub("return M%s*$", [[
+        function M.__hotfix() coroutine.yield() error "no" end
+        return M
+      ]])
+      app:write("c", source)
+      local reload = coroutine.wrap(function() return app:reload "c" end)
+      reload()
+      C.choose "b"
+      assert.is_false((reload()))
+      assert.equal(("b1"):rep(6), C.run())
+    end)
+
+    it("what it kept elsewhere meanwhile is a generation of the same function", function()
+      app:reloaded("c", { source = version(2) })
+      local kept = C.b
+      assert.is_true(undo "c")
+      C.cur, C.b = kept, kept
+      assert.same({}, app:reloaded("c", { source = version(3), strict = true }).warnings)
+      assert.equal("b3b3", C.cur() .. C.b())
+      assert.equal("a3", C.a())
+    end)
+
+    it("another module's tables are left alone", function()
+      local other = app:module("other", "return { on = {} }")
+      app:reloaded("c", { source = version(2) })
+      other.on.hit, C.other = C.b, other
+      assert.is_true(undo "c")
+      assert.equal("b2", other.on.hit())
+    end)
+  end)
+
   it("takes the program back to what it was, when nothing ran in between", function()
     M.add()
     local before = program.fingerprint()

@@ -72,13 +72,6 @@ end
 -- As many bytes of a name stand in a message.
 local MOST_SHOWN = 300
 
---- A list of so many times `false`. A constructor makes a copy of it in one go.
-function arguments.blank(count)
-    local list = {}
-    for i = 1, count do list[i] = false end
-    return list
-end
-
 local function written_out(c)
     return format("\\%03d", byte(c, -1))
 end

@@ -12,7 +12,7 @@ local shown, refusal = arguments.shown, arguments.refusal
 local error, pcall, type = error, pcall, type
 local rawget, next, pairs = rawget, next, pairs
 local setmetatable, rawequal = setmetatable, rawequal
-local format, unpack = string.format, table.unpack
+local format = string.format
 local globals, loaded = _G, core.loaded
 -- The indices of the lists that the native part uses as well (src/lua/layout.rs).
 local ANSWERED, UNDO, GUARD = core.layout.answers, core.layout.undo, core.layout.guard
@@ -26,8 +26,13 @@ local functions = {}
 function functions.clock() return core.clock(core.began) end
 
 local records, objects = state.of, state.objects
--- For lists with room for what `core.reload` answers for each module.
-local no_answers = arguments.blank(ANSWERED.n)
+-- What `core.reload` answers for each module: a list with room for it. (`table.unpack` would raise
+-- next to the limit of Lua's stack.)
+local function no_answers()
+    local answers = {}
+    for i = 1, ANSWERED.n do answers[i] = false end
+    return answers
+end
 -- The module whose chunk is running, or false (R7.5); whether it was loaded before; whether the
 -- reload is dry (R2.6). The native part sets and resets these, where no error can interrupt it.
 local running = { false, false, false }
@@ -386,8 +391,8 @@ local function item_of(name, options, known_options)
         source = false,
         base = false,
         calls = false,
-        answers = { unpack(no_answers) },
-        undo = undos.entry(record),
+        answers = no_answers(),
+        undo = undos.entry(name, record),
         report = reports.blank(name, options),
         version = versions.blank(),
     }

@@ -174,7 +174,7 @@ function stale.install(hotreload, records, walk, own)
                 local record = records[module]
                 local known = record.previous and 2 or 1
                 local generation = last and record.generation - 1
-                    or record.generation - known == 1 and 1 or nil
+                    or not record.undone and record.generation - known == 1 and 1 or nil
                 entry = { module = module, generation = generation, line = line,
                     paths = checked.paths and {} or nil }
                 found[f] = entry

@@ -7,12 +7,10 @@ local shown = arguments.shown
 
 local error, next, rawequal, rawget, select, type = error, next, rawequal, rawget, select, type
 local format, sort, math_type = string.format, table.sort, math.type
-local unpack = table.unpack
 local loaded = core.loaded
 
 local undo = {}
 local UNDO, GUARD = core.layout.undo, core.layout.guard
-local nothing = arguments.blank(UNDO.n)
 
 -- So many undos are kept of each module (`hotreload.configure`).
 local history = 1
@@ -32,9 +30,10 @@ function undo.set(value)
 end
 
 --- Room for all that undoes one module's reload.
-function undo.entry(record)
-    local entry = { older = false, serial = 0, unpack(nothing) }
-    entry[UNDO.record], entry[UNDO.generation] = record, 0
+function undo.entry(name, record)
+    local entry = { older = false, serial = 0 }
+    for i = 1, UNDO.n do entry[i] = false end
+    entry[UNDO.name], entry[UNDO.record], entry[UNDO.generation] = name, record, 0
     return entry
 end
 

@@ -94,13 +94,19 @@ pub fn stale(vm: &mut Vm) -> Result<Ref> {
 fn read(vm: &mut Vm, module: Ref) -> Result<AskedModule> {
     let source = vm.index(module, StaleModule::Source.at())?;
     let mut ownership = Ownership::default();
-    ownership.add(vm.bytes(source)?.unwrap_or_default())?;
+    if let Some(source) = vm.bytes(source)? {
+        ownership.add(source)?;
+    }
     let (mut chunks, mut shared) = ([FxHashSet::default(), FxHashSet::default()], false);
     let mains = [StaleModule::Main, StaleModule::Previous];
     for (chunk, main) in chunks.iter_mut().zip(mains) {
         let main = vm.index(module, main.at())?;
         if !vm.val(main).is_function() {
             continue;
+        }
+        // A load of `require` has left no source name but this one.
+        if ownership.is_empty() {
+            ownership.add(vm.source(main)?.unwrap_or_default())?;
         }
         shared |= vm.info(main)?.is_some_and(|info| !info.main);
         vm.dump(main, DebugInfo::Keep)?;

@@ -136,6 +136,8 @@ layout! {
         Version = c"version",
         /// What undoes the migrations.
         Migrated = c"migrated",
+        /// The module's name.
+        Name = c"name",
     }
 
     /// A guard: it stands for a reload from before its commit to the end of its hooks.

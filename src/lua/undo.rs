@@ -16,7 +16,7 @@ use crate::support::fault::{self, caught};
 
 const PERMIT: Permit = Permit::new();
 
-/// The way back of all references elsewhere (R7.3), and where a sweep in slices has what of it.
+/// The way back of all references (R7.3), and where a sweep in slices has what of it.
 pub trait WayBack: Sized {
     /// Where in the list of the sweep in slices the walk's handle stands. What it has of each
     /// reloaded module comes behind it.
@@ -33,14 +33,17 @@ pub trait WayBack: Sized {
     /// [`Error::Memory`].
     fn plan(vm: &mut Vm, entry: Ref, back: Ref, own: Ref) -> Result<Self>;
 
-    /// Goes it, all of it or nothing.
+    /// Plans it for the places of the module `name` alone. `ops` is what its reload has done.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    fn plan_near(vm: &mut Vm, ops: &[Op], name: Ref, own: Ref) -> Result<Self>;
+
+    /// Goes it, all of it or nothing. What was done on it is added to `done`.
     ///
     /// # Errors
     /// [`Error::Memory`], with nothing changed; [`Error::PutBack`] where that failed.
-    fn go(&mut self, vm: &mut Vm, permit: Permit) -> Result<()>;
-
-    /// What was done on it.
-    fn gone(self) -> Vec<Op>;
+    fn go(self, vm: &mut Vm, permit: Permit, done: &mut Vec<Op>) -> Result<()>;
 }
 
 /// `core.close(guard)` → `true`, or `false, message`: ends a [`Guard`], and undoes its entries, the
@@ -295,6 +298,21 @@ unsafe fn plan_way<W: WayBack>(
     }
 }
 
+/// The way back within the module, where nothing was brought elsewhere: `words` are those of the
+/// thawed transaction of the entry. `[-0, +n, -]`
+///
+/// # Safety
+/// As for [`undo_most`]; the view must be that of the transaction.
+unsafe fn plan_near<W: WayBack>(
+    vm: &mut Vm,
+    words: &[u32],
+    (index, own): (c_int, c_int),
+) -> Result<W> {
+    let (entry, own) = (vm.argument(index)?, vm.argument(own)?);
+    let name = vm.index(entry, Undo::Name.at())?;
+    W::plan_near(vm, &write::frozen(words)?, name, own)
+}
+
 /// Undoes as much of an entry as there is memory for. `[-0, +n, -]`
 ///
 /// # Safety
@@ -307,8 +325,15 @@ unsafe fn most<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int) -> Resul
         let mut begun = false;
         for transaction in [Undo::Migrated, Undo::References, Undo::Transaction] {
             if ffi::lua_rawgeti(l, index, transaction.at()) == ffi::LUA_TTABLE {
-                let view = Vm::thaw(l, ffi::lua_gettop(l));
-                match view.and_then(|(mut vm, words)| write::undo_frozen(&mut vm, PERMIT, &words)) {
+                let frozen = ffi::lua_gettop(l);
+                let is_near = transaction == Undo::Transaction && matches!(way_back, Ok(None));
+                let undone = Vm::thaw(l, frozen).and_then(|(mut vm, words)| {
+                    let way = is_near.then(|| plan_near::<W>(&mut vm, &words, (index, own)));
+                    let lost = write::undo_frozen(&mut vm, PERMIT, &words)?;
+                    let way = way.map(|way| way?.go(&mut vm, PERMIT, &mut Vec::new()));
+                    Ok(lost + usize::from(matches!(way, Some(Err(_)))))
+                });
+                match undone {
                     Ok(lost) => (left, begun) = (left + lost, true),
                     Err(error) if !begun => return Err(error),
                     Err(_) => left += 1, // no more "nothing was changed"
@@ -317,7 +342,9 @@ unsafe fn most<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int) -> Resul
         }
         left += match way_back {
             Ok(None) => 0,
-            Ok(Some((mut vm, mut way))) => usize::from(way.go(&mut vm, PERMIT).is_err()),
+            Ok(Some((mut vm, way))) => {
+                usize::from(way.go(&mut vm, PERMIT, &mut Vec::new()).is_err())
+            }
             Err(_) => 1,
         };
         undone(left)
@@ -375,13 +402,20 @@ unsafe fn go_back<W: WayBack>(
         for transaction in [Undo::Migrated, Undo::Transaction] {
             if ffi::lua_rawgeti(l, index, transaction.at()) == ffi::LUA_TTABLE {
                 let (mut vm, words) = Vm::thaw(l, ffi::lua_gettop(l))?;
+                let is_near = transaction == Undo::Transaction && way_back.is_none();
+                let way = is_near.then(|| plan_near::<W>(&mut vm, &words, (index, 2)));
+                let way = way.transpose()?;
                 let ops = write::undo_whole(&mut vm, PERMIT, &words)?;
                 gone.push((vm, ops)); // there is room
+                if let (Some(way), Some((vm, ops))) = (way, gone.last_mut()) {
+                    way.go(vm, PERMIT, ops)?;
+                }
             }
         }
-        if let Some((mut vm, mut way)) = way_back {
-            way.go(&mut vm, PERMIT)?;
-            gone.push((vm, way.gone()));
+        if let Some((mut vm, way)) = way_back {
+            let mut ops = Vec::new();
+            way.go(&mut vm, PERMIT, &mut ops)?;
+            gone.push((vm, ops));
         }
         Ok(())
     }

@@ -499,8 +499,11 @@ pub fn undo_whole(vm: &mut Vm, permit: Permit, words: &[u32]) -> Result<Vec<Op>>
     Ok(ops)
 }
 
-/// The operations that [`freeze`] kept.
-fn frozen(words: &[u32]) -> Result<Vec<Op>> {
+/// The operations that [`freeze`] kept, in the view that came of it.
+///
+/// # Errors
+/// [`Error::Memory`].
+pub fn frozen(words: &[u32]) -> Result<Vec<Op>> {
     let mut ops = Vec::new();
     ops.try_reserve_exact(words.len() / FROZEN_WORDS)?;
     let mut at = Ref::NIL;

@@ -68,7 +68,7 @@ use crate::stages::find::Context;
 use crate::stages::load::Loaded;
 use crate::stages::matching::nesting::Nesting;
 use crate::support::error::{Result, shown};
-use crate::support::mem::{TryPush, copied, sort_by_number};
+use crate::support::mem::{TryInsert, TryPush, copied, sort_by_number};
 
 /// The tables and cells of a small module.
 const SOME: usize = 28;
@@ -223,6 +223,8 @@ struct QueuedChild {
     /// It stands in a table that the running version has, under a name that the running version
     /// lacks there. (An integer is a registration's, and no name.)
     added: bool,
+    /// The program has taken it out, and it stays away (R5.3).
+    is_away: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -985,7 +987,10 @@ impl Pairer<'_> {
             new: slot.new,
             old: slot.old,
             kind,
-            added: entry.old_val.is_nil() && self.vm.integer(slot.key).is_none(),
+            added: slot.action == Action::Add
+                && entry.old_val.is_nil()
+                && self.vm.integer(slot.key).is_none(),
+            is_away: slot.action == Action::Keep && entry.old_val.is_nil(),
         })
     }
 
@@ -1011,6 +1016,7 @@ impl Pairer<'_> {
             old,
             kind: ChildKind::Edge,
             added: false,
+            is_away: false,
         })
     }
 
@@ -1042,6 +1048,9 @@ impl Pairer<'_> {
                     let f2 = self.function2_of(child.order, child.new, child.site)?;
                     if let Some(new) = f2.and_then(|f2| self.out.new.get_mut(f2 as usize)) {
                         new.added |= child.added;
+                    }
+                    if let Some(f2) = f2.filter(|_| child.is_away) {
+                        self.out.left_out.try_insert_value(f2, ())?;
                     }
                 }
                 ChildKind::Edge => {

@@ -9,6 +9,7 @@
 //! function of an earlier generation, the one that continues its lineage; else, for a closure that
 //! a factory made, what [`Nested`] makes for it (R9.3).
 
+mod back;
 mod nested;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,6 @@ use crate::lua::heap::{Heap, Hit, MOST_CALLS, Place};
 use crate::lua::layout::{self, LayoutElement as _};
 use crate::lua::owned;
 use crate::lua::tracker::Fresh;
-use crate::lua::undo::WayBack;
 use crate::lua::vm::{Kept, KeyValue, Ref, Vm};
 use crate::lua::write::{self, Join, Joins, Op, Permit};
 use crate::model::lineage::Lineage;
@@ -525,7 +525,9 @@ pub fn walk(
         known.try_insert_value(address, now)?;
         Ok(now)
     };
-    plan(vm, heap, &hits, &mut found, &mut resolve)?;
+    plan(vm, &hits, &mut found, &mut resolve, &mut |vm, table| {
+        heap.has_loop(vm, table)
+    })?;
     if heap.is_partial(vm)? {
         found.warnings.try_push(format!(
             "a coroutine is more than {MOST_CALLS} calls deep, and what the calls in the middle \
@@ -540,10 +542,10 @@ pub fn walk(
 /// Makes operations of what a walk found; `resolve` says what is to stand in the place of a value.
 fn plan(
     vm: &mut Vm,
-    heap: Heap,
     hits: &[Hit],
     found: &mut SweepPlan,
     resolve: &mut dyn FnMut(&mut Vm, Ref) -> Result<Ref>,
+    has_loop: &mut dyn FnMut(&mut Vm, Ref) -> Result<bool>,
 ) -> Result<()> {
     let mut keys = Vec::new();
     for hit in hits {
@@ -564,7 +566,7 @@ fn plan(
     // come before the first old one goes: what may fail for want of memory has lost nothing then.
     let (mut removals, mut in_loop) = (Vec::new(), false);
     for (table, key, new) in keys {
-        in_loop |= heap.has_loop(vm, table)?;
+        in_loop |= has_loop(vm, table)?;
         let old = vm.get(table, key)?;
         let there = vm.get(table, new)?;
         let value = resolve(vm, old)?;
@@ -596,47 +598,6 @@ fn plan(
     found.ops.try_reserve(removals.len())?;
     found.ops.extend(removals);
     Ok(())
-}
-
-impl WayBack for SweepPlan {
-    const HANDLE: i64 = HANDLE;
-    const TABLES: i64 = TABLES;
-    const BACK: i64 = BACK;
-
-    fn plan(vm: &mut Vm, entry: Ref, back: Ref, own: Ref) -> Result<SweepPlan> {
-        let mut skip = bookkeeping(vm, own)?;
-        for own in [entry, back] {
-            skip.try_push(own)?; // they are on the running coroutine's stack
-        }
-        walk_back(vm, back, &skip)
-    }
-
-    fn go(&mut self, vm: &mut Vm, permit: Permit) -> Result<()> {
-        self.carry_out(vm, permit)
-    }
-
-    fn gone(self) -> Vec<Op> {
-        self.ops
-    }
-}
-
-/// Plans the way back (R7.3): every reference to a key of `back` becomes one to its value.
-///
-/// # Errors
-/// [`crate::support::error::Error::Memory`].
-fn walk_back(vm: &mut Vm, back: Ref, own: &[Ref]) -> Result<SweepPlan> {
-    let (mut found, mut hits) = (SweepPlan::default(), Vec::new());
-    let heap = Heap::start(vm, own)?;
-    for key in vm.keep_entries(back)?.keys() {
-        heap.want(vm, vm.val(key).addr)?;
-    }
-    heap.walk(vm, |_, _| false, &mut hits, None)?;
-    hits.retain(|hit| !matches!(hit.place, Place::Running { .. }));
-    plan(vm, heap, &hits, &mut found, &mut |vm, value| {
-        let old = vm.get(back, value)?;
-        Ok(if vm.val(old).is_nil() { value } else { old })
-    })?;
-    Ok(found)
 }
 
 /// The tables and coroutines that no walk enters: the library's own, and those that the program

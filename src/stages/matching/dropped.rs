@@ -8,6 +8,8 @@
 //!
 //! Asked is the record: what stands there as the last load left it is no loss.
 
+use rustc_hash::FxHashSet;
+
 use super::Pairer;
 use super::cells::Cell1;
 use super::merge::is_scalar;
@@ -16,7 +18,7 @@ use crate::model::base::{self, Path, RecordedPlace};
 use crate::model::site::SiteId;
 use crate::support::error::{Result, shown};
 use crate::support::limits::Where;
-use crate::support::mem::{TryPush, collected, copied};
+use crate::support::mem::{TryInsert, TryPush, collected, copied};
 
 /// Entries that are counted of a table that is told of.
 const MOST_COUNTED: usize = 10_000;
@@ -119,6 +121,7 @@ impl Pairer<'_> {
     }
 
     fn dropped_locals(&mut self) -> Result<()> {
+        let mut parts: Option<FxHashSet<usize>> = None;
         let mut named: Vec<u32> = Vec::new(); // how many cells have each name
         named.try_reserve_exact(self.names.len())?;
         named.resize(self.names.len(), 0);
@@ -142,6 +145,14 @@ impl Pairer<'_> {
             if !self.is_changed_state(place, value)? {
                 continue;
             }
+            let address = self.vm.cell(cell.function, cell.index);
+            let known = match parts.take() {
+                Some(known) => known,
+                None => self.cells_of_parts()?,
+            };
+            if parts.insert(known).contains(&address) {
+                continue;
+            }
             let mut names = Vec::new();
             for new in copied(&self.out.new_cells)? {
                 if new.own && new.answer.is_none() && !new.environment && !new.same {
@@ -160,6 +171,57 @@ impl Pairer<'_> {
             self.warn_of_state(&what, "no function of the file", &name, value, names)?;
         }
         Ok(())
+    }
+
+    /// R1.11: the cells that a module has which was split off from this one: its functions are of the
+    /// lineages of this one's. What the cells hold is not lost.
+    fn cells_of_parts(&mut self) -> Result<FxHashSet<usize>> {
+        let (mut ours, mut lineages) = (FxHashSet::default(), FxHashSet::default());
+        for old in self.out.old.iter().filter(|old| old.own) {
+            ours.try_insert_value(self.vm.val(old.at).addr, ())?;
+            if let Some(number) = self.lineage.of(self.vm, old.at) {
+                lineages.try_insert_value(number, ())?;
+            }
+        }
+        let mut found = FxHashSet::default();
+        let not_parts = [
+            self.context.running,
+            self.loaded.value,
+            self.context.globals,
+        ];
+        for object in self.loaded.snapshot.modules.entries().values() {
+            let is_other = not_parts.iter().all(|ours| !self.vm.same(*ours, object));
+            let Some(entries) = self.vm.keep_at_most(object, MOST_FIELDS)? else {
+                continue;
+            };
+            let is_ours = |value: Ref| {
+                let number = self.lineage.of(self.vm, value);
+                self.vm.val(value).is_function()
+                    && number.is_some_and(|number| lineages.contains(&number))
+                    && !ours.contains(&self.vm.val(value).addr)
+            };
+            if !is_other || !entries.values().any(is_ours) {
+                continue;
+            }
+            let mut work = collected(entries.values().map(Ok))?;
+            while let Some(value) = work.pop() {
+                let val = self.vm.val(value);
+                let is_new = val.addr != 0 && found.try_insert_value(val.addr, ())?.is_none();
+                let info = match is_new && val.is_function() {
+                    true => self.vm.info(value)?.filter(|info| info.lua),
+                    false => None,
+                };
+                for index in 1..=info.map_or(0, |info| info.upvalues) {
+                    let cell = self.vm.cell(value, index);
+                    if found.try_insert_value(cell, ())?.is_none()
+                        && self.vm.upvalue_val(value, index).is_function()
+                    {
+                        work.try_push(self.vm.upvalue_value(value, index)?)?;
+                    }
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Where a local that the file has not is on record: by its name only if no other one has that.

@@ -42,6 +42,7 @@ impl Pairer<'_> {
                     old: Ref::NIL,
                     kind,
                     added: false,
+                    is_away: false,
                 })
             };
             match order {

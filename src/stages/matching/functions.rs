@@ -1,5 +1,6 @@
 //! The functions of both sides, and which answers to which.
 
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::cells::{Name, NamedUpvalue, Upvalues};
@@ -11,7 +12,7 @@ use crate::model::objects::DenseMap;
 use crate::model::objects::RunningFunction;
 use crate::model::site::SiteId;
 use crate::support::error::{Error, Result};
-use crate::support::mem::{TryPush, sort_by_number};
+use crate::support::mem::{TryInsert, TryPush, sort_by_number};
 
 /// Numbers of functions: nearly always one.
 pub type Few = SmallVec<[u32; 2]>;
@@ -380,6 +381,38 @@ impl Pairer<'_> {
                 let new = new.get(*f2 as usize);
                 new.map(|new| (new.added, !new.profile.is_same_code(profile)))
             });
+        }
+        self.answer_for_generations()
+    }
+
+    /// What answers to a function answers to those of earlier loads as well that are of its
+    /// definition and lineage. (The program has kept them, or their load was undone.)
+    fn answer_for_generations(&mut self) -> Result<()> {
+        let known = |old: &Function1| {
+            let number = Lineage::number_in(old.lineage.filter(|_| old.own)?)?;
+            Some((number, self.identity.running_definition(self.vm, old.at)?))
+        };
+        let mut unanswered = Vec::new();
+        let all = self.out.old.iter().zip(0..);
+        for (old, f1) in all.filter(|(old, _)| old.answers.is_empty()) {
+            if let Some(one) = known(old) {
+                unanswered.try_push((one, f1))?;
+            }
+        }
+        if unanswered.is_empty() {
+            return Ok(());
+        }
+        let mut answers = FxHashMap::default();
+        for old in &self.out.old {
+            if let (Some(one), Some(answer)) = (known(old), old.answers.first()) {
+                answers.try_insert_value(one, *answer)?;
+            }
+        }
+        for (one, f1) in unanswered {
+            let answer = answers.get(&one).copied();
+            if let (Some(answer), Some(old)) = (answer, self.out.old.get_mut(f1 as usize)) {
+                old.answers.try_push(answer)?;
+            }
         }
         Ok(())
     }

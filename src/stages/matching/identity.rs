@@ -806,7 +806,7 @@ impl Pairer<'_> {
         let (record, lineage) = (&self.out.base, self.lineage);
         let objects = &self.out.known;
         let mut last: (Ref, Option<Path>) = (Ref::NIL, None);
-        let running = origins::find(
+        let mut running = origins::find(
             self.vm,
             base.as_ref().unwrap_or(&definitions),
             if is_text_known {
@@ -844,6 +844,9 @@ impl Pairer<'_> {
                 })
             },
         )?;
+        if is_text_known {
+            self.join_generations(&mut running)?;
+        }
         self.identity = Identity::of(
             (base, base_dump),
             (definitions, &compiled),
@@ -851,6 +854,38 @@ impl Pairer<'_> {
             &renames,
         )?;
         self.tell_of_cut_lists()
+    }
+
+    /// A function whose code the text of the last load does not have is of an older load, or of one
+    /// that was undone. It is of the definition that made the function of its lineage.
+    fn join_generations(&self, running: &mut Origins) -> Result<()> {
+        let functions = || {
+            let all = (0..self.out.known.functions() as u32).filter_map(|number| {
+                let function = self.out.known.function(number)?;
+                let number = Lineage::number_in(function.noted?)?;
+                Some((number, self.vm.val(function.at).addr))
+            });
+            all.map(|(number, address)| (number, address, running.definition(address)))
+        };
+        let mut older = Vec::new();
+        for (number, address, _) in functions().filter(|(.., known)| known.is_none()) {
+            older.try_push((number, address))?;
+        }
+        if older.is_empty() {
+            return Ok(());
+        }
+        // None where the functions of a lineage are of several definitions.
+        let mut of: FxHashMap<i64, Option<DefinitionId>> = FxHashMap::default();
+        for (number, _, known) in functions().filter(|(.., known)| known.is_some()) {
+            let is_one = of.get(&number).is_none_or(|other| *other == known);
+            of.try_insert_value(number, known.filter(|_| is_one))?;
+        }
+        for (number, address) in older {
+            if let Some(definition) = of.get(&number).copied().flatten() {
+                running.is_older(definition, address)?;
+            }
+        }
+        Ok(())
     }
 
     /// The old names are those of the last load, the new ones those of the file.

@@ -170,6 +170,11 @@ impl Origins {
         self.holders.get(definition.0 as usize).copied().flatten()
     }
 
+    /// Takes in a function of an earlier load, which is not the one that its definition has made.
+    pub(super) fn is_older(&mut self, definition: DefinitionId, function: usize) -> Result<()> {
+        self.of.try_insert_value(function, definition).map(|_| ())
+    }
+
     fn stands_at(&mut self, definition: DefinitionId, holder: Holder) {
         if let Some(place) = self.holders.get_mut(definition.0 as usize) {
             *place = Some(holder);
