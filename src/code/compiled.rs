@@ -30,6 +30,8 @@ pub struct Compiled {
     /// The function that was compiled alone, if one was.
     pub piece: Option<Piece>,
     definitions: OnceLock<Option<Arc<Definitions>>>,
+    /// From the version that it follows it differs in more than constants and lines.
+    is_other: OnceLock<()>,
     /// Where states share it: how it answers to another version, the first that one asked for.
     alignment: OnceLock<(Arc<Definitions>, Arc<Alignment>)>,
 }
@@ -51,6 +53,7 @@ impl Compiled {
             functions: None,
             piece: None,
             definitions: OnceLock::new(),
+            is_other: OnceLock::new(),
             alignment: OnceLock::new(),
         })
     }
@@ -60,19 +63,47 @@ impl Compiled {
         self.name.len() + self.text.len() + self.dump.len().saturating_mul(8)
     }
 
-    /// It differs from another version in the text of one function: what is known of that one is
-    /// known of it as well.
+    /// It follows another version, from which it differs in the text of one function (`edited`) at
+    /// the most, or in more: what is known of that one is known of it as well, if it has the same
+    /// code but for constants and lines.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn follow(&self, former: &Compiled, edited: &EditedChild, secret: &Secret) -> Result<()> {
-        self.has_attribute.get_or_init(|| false);
-        self.counts_lines.get_or_init(|| true);
-        if let Some(Some(chunk)) = former.chunk.get()
-            && let Some(chunk) = chunk.edited(&self.dump, edited, secret)?
-        {
-            let chunk = mem::counted(chunk)?;
-            self.chunk.get_or_init(|| Some(chunk));
+    pub fn follow(
+        &self,
+        former: &Compiled,
+        edited: Option<&EditedChild>,
+        secret: &Secret,
+    ) -> Result<()> {
+        if edited.is_some() {
+            self.has_attribute.get_or_init(|| false);
+            self.counts_lines.get_or_init(|| true);
+        }
+        let Some(Some(chunk)) = former.chunk.get() else {
+            return Ok(());
+        };
+        if let Some(edited) = edited {
+            if let Some(chunk) = chunk.edited(&self.dump, edited, secret)? {
+                let chunk = mem::counted(chunk)?;
+                self.chunk.get_or_init(|| Some(chunk));
+            }
+            return Ok(());
+        }
+        let Some(Some(definitions)) = former.definitions.get() else {
+            return Ok(());
+        };
+        match Definitions::of_same_code(definitions, Some(chunk), &self.dump)? {
+            Some((definitions, chunk)) => {
+                let definitions = shared(definitions.of_dump(self.dump.clone()))?;
+                self.definitions.get_or_init(|| Some(definitions));
+                if let Some(chunk) = chunk {
+                    let chunk = mem::counted(chunk.of_dump(self.dump.clone()))?;
+                    self.chunk.get_or_init(|| Some(chunk));
+                }
+            }
+            None => {
+                self.is_other.get_or_init(|| ());
+            }
         }
         Ok(())
     }
@@ -121,12 +152,11 @@ impl Compiled {
         if let Some(known) = self.definitions.get() {
             return Ok(known.clone());
         }
-        let made = Definitions::read(self.dump.clone(), secret, base)?;
-        let made = made.map(|mut made| {
-            made.share()?;
-            mem::counted(made)
-        });
-        let made = made.transpose()?;
+        let made = match self.is_other.get() {
+            None => Definitions::read(self.dump.clone(), secret, base)?,
+            Some(()) => Definitions::read_other(self.dump.clone().into(), secret, base)?,
+        };
+        let made = made.map(shared).transpose()?;
         Ok(self.definitions.get_or_init(|| made).clone())
     }
 
@@ -151,4 +181,10 @@ impl Compiled {
         }
         Ok(made)
     }
+}
+
+/// Definitions that other versions may have in part.
+fn shared(mut definitions: Definitions) -> Result<Arc<Definitions>> {
+    definitions.share()?;
+    mem::counted(definitions)
 }

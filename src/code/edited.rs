@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
+use super::names::DumpStrings;
 use super::reader::{Reader, Stop};
 use super::splice::known;
-use super::{Chunk, Scan, UpvalueSet};
+use super::{Chunk, Digest, Dump, Scan, UpvalueSet};
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, copied};
+use crate::support::mem::{TryInsert, TryPush, copied};
 use crate::support::secret::Secret;
 
 /// A function that stands directly in the main function, in a dump in which nothing else was
@@ -67,6 +68,94 @@ impl Chunk {
             functions,
             setters,
         }))
+    }
+}
+
+/// A function in a version that has the same ones, with other constants or on other lines.
+pub(super) struct FollowedFunction {
+    /// Its first and last line in the older version.
+    pub(super) old: (i32, i32),
+    pub(super) new: (i32, i32),
+    /// The number of the function around it; none for the main one.
+    pub(super) parent: Option<u32>,
+    /// Its digest and the exact one, if they are others.
+    pub(super) code: Option<(Digest, u64)>,
+}
+
+impl Chunk {
+    /// [`Profile::exact`](super::Profile) of the function on these lines.
+    pub(super) fn exact_on(&self, lines: (i32, i32)) -> Option<u64> {
+        Some(self.functions.get(lines)??.exact)
+    }
+
+    /// The chunk of a version with these names, in which these functions have other code. All
+    /// stand on the same lines.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub(super) fn with_code(
+        &self,
+        names: DumpStrings,
+        functions: impl Iterator<Item = FollowedFunction>,
+    ) -> Result<Chunk> {
+        let changed = functions.filter_map(|function| Some((function.old, function.code?)));
+        Ok(Chunk {
+            dump: Dump::default(),
+            names,
+            integers: self.copied_integers()?,
+            functions: self.functions.with_code(changed)?,
+            setters: copied(&self.setters)?,
+        })
+    }
+
+    /// The same where some stand on other lines, for all functions, in the order of the code; none
+    /// where several stand on the same lines.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub(super) fn on_other_lines(
+        &self,
+        names: DumpStrings,
+        functions: impl Iterator<Item = FollowedFunction>,
+    ) -> Result<Option<Chunk>> {
+        let mut chunk = Chunk {
+            names,
+            integers: self.copied_integers()?,
+            ..Chunk::default()
+        };
+        chunk.functions.reserve(self.functions.len())?;
+        for function in functions {
+            let number = chunk.functions.push(function.new)?;
+            if function.parent.is_none() {
+                continue;
+            }
+            let Some(Some(mut profile)) = self.functions.get(function.old) else {
+                return Ok(None);
+            };
+            if let Some(code) = function.code {
+                (profile.digest, profile.exact) = code;
+            }
+            chunk.functions.set_profile(number, profile);
+            if function.parent == Some(0) && self.setters.binary_search(&function.old).is_ok() {
+                chunk.setters.try_push(function.new)?;
+            }
+        }
+        chunk.functions.sort();
+        chunk.setters.sort_unstable();
+        Ok(Some(chunk))
+    }
+
+    /// The same, with the dump of which it was told.
+    pub(super) fn of_dump(mut self, dump: impl Into<Dump>) -> Chunk {
+        self.dump = dump.into();
+        self
+    }
+
+    fn copied_integers(&self) -> Result<FxHashSet<i64>> {
+        let mut integers = FxHashSet::default();
+        integers.try_reserve(self.integers.len())?;
+        integers.extend(&self.integers);
+        Ok(integers)
     }
 }
 

@@ -1,8 +1,9 @@
 //! The functions of a chunk by the lines on which each begins and ends: what is known of the one
 //! that stands there.
 
-use super::Profile;
+use super::{Digest, Profile};
 use crate::support::error::Result;
+use crate::support::mem::copied;
 
 /// Functions by their lines.
 #[derive(Default)]
@@ -103,6 +104,34 @@ impl ByLines {
             functions.extend_from_slice(part);
         }
         Ok(Some(ByLines { functions }))
+    }
+
+    /// The functions of a chunk in which some have other code. They come in the order of their
+    /// lines, nearly, each with its digest and the exact one.
+    pub fn with_code(
+        &self,
+        changed: impl Iterator<Item = ((i32, i32), (Digest, u64))>,
+    ) -> Result<ByLines> {
+        let mut out = ByLines {
+            functions: copied(&self.functions)?,
+        };
+        let mut next = 0;
+        for (lines, code) in changed {
+            let is_next = |function: &OnLines| function.lines == lines;
+            let at = match out.functions.get(next).is_some_and(is_next) {
+                true => Some(next),
+                false => self.position(lines),
+            };
+            if let Some(at) = at
+                && let Some(function) = out.functions.get_mut(at)
+            {
+                next = at + 1;
+                if let Some(profile) = &mut function.profile {
+                    (profile.digest, profile.exact) = code;
+                }
+            }
+        }
+        Ok(out)
     }
 
     /// The profiles that are known.

@@ -44,7 +44,7 @@ use reader::{Read, Reader, Stop, word};
 
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, TryPush, copied};
-use crate::support::secret::Secret;
+use crate::support::secret::{Digesting, Secret};
 
 /// Lua's own parser nests no deeper.
 const MAX_DEPTH: u32 = 220;
@@ -460,6 +460,21 @@ struct FunctionHeader<'a> {
     upvalues: &'a [u8],
 }
 
+/// [`Profile::exact`] of a function: what was hashed of those in it, its own code, its lines, and
+/// what is there for debugging.
+#[inline(always)]
+fn exact_digest(
+    mut children: Digesting<'_>,
+    digest: Digest,
+    (first, last): (i32, i32),
+    debug: &[u8],
+) -> u64 {
+    children.write_u64(digest.bits);
+    children.write_u64(u64::from(first.cast_unsigned()) << 32 | u64::from(last.cast_unsigned()));
+    children.write(debug);
+    children.finish()
+}
+
 /// Reads the instructions of the function with this number, which has so many constants. The
 /// upvalues that it assigns go to `assigned`.
 fn read_code(
@@ -539,12 +554,7 @@ impl<'a> Reader<'a> {
             bits: hash.finish(),
             is_whole: true,
         };
-        exact.write_u64(digest.bits);
-        exact.write_u64(
-            u64::from(lines.0.cast_unsigned()) << 32 | u64::from(lines.1.cast_unsigned()),
-        );
-        exact.write(reader.since(debug));
-        let exact = exact.finish();
+        let exact = exact_digest(exact, digest, lines, reader.since(debug));
         // (Of the main function nobody asks for it, and each edit changes it.)
         if let Some(scan) = scan.filter(|_| depth > 0) {
             let assigned = *assigned;

@@ -141,6 +141,29 @@ impl DumpStrings {
         Ok(Some(strings))
     }
 
+    /// The same number of strings in another dump: of each its hash there, and where it stands.
+    pub fn with(
+        &self,
+        mut string: impl FnMut(u64, (u32, u32)) -> (u64, (u32, u32)),
+    ) -> Result<DumpStrings> {
+        let mut found = copied(&self.found)?;
+        let mut has_others = false;
+        for known in &mut found {
+            let (hash, span) = string(known.hash, known.span);
+            has_others |= hash != known.hash;
+            *known = StringAt { hash, span };
+        }
+        let mut strings = DumpStrings {
+            found,
+            places: Vec::new(),
+        };
+        match has_others {
+            true => strings.spread(self.places.len())?,
+            false => strings.places = copied(&self.places)?,
+        }
+        Ok(strings)
+    }
+
     /// Where the string with this hash stands, and its length.
     pub fn get(&self, hash: u64) -> Option<(u32, u32)> {
         self.find(hash).ok().map(|name| name.span)

@@ -96,7 +96,7 @@ impl Definitions {
         Ok(())
     }
 
-    fn name_of(&self, definition: &Definition) -> Result<(Parent, DefinitionKey)> {
+    pub(super) fn name_of(&self, definition: &Definition) -> Result<(Parent, DefinitionKey)> {
         let own = Parent::Proto(definition.proto);
         let Some(store) = definition.place.and_then(|place| self.store(place)) else {
             let key = match definition.kind {

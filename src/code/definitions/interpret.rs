@@ -120,6 +120,14 @@ const KEEP_NOTHING: [&[u8]; 11] = [
     b"table",
 ];
 
+/// The other names that are asked for.
+const ASKED_FOR: [&[u8]; 4] = [b"require", b"rawset", b"insert", b"debug"];
+
+/// Does the interpreter ask for a function, or a library, of this name?
+pub(super) fn is_standard(name: &[u8]) -> bool {
+    KEEP_NOTHING.contains(&name) || ASKED_FOR.contains(&name)
+}
+
 impl StandardNames {
     /// Does the called function keep nothing of what it is given?
     fn keeps_nothing(&self, callee: Symbol, out: &Definitions) -> bool {

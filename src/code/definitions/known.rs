@@ -10,6 +10,8 @@ use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
+#[cfg(test)]
+use super::super::Chunk;
 use super::types::*;
 use super::{Definitions, NO_TEXT, TextNumbers};
 use crate::support::error::Result;
@@ -453,6 +455,18 @@ impl Definitions {
         after.agrees_with(&alone);
         let is_numbered = |of: &Definitions| of.is_numbered_as(&base).expect("memory");
         assert_eq!(is_numbered(&after), is_numbered(&alone));
+        let chunk = |dump: &[u8]| {
+            let read = Chunk::read(dump.to_vec(), &secret).expect("memory");
+            read.expect("a dump")
+        };
+        let known = chunk(base_dump);
+        let followed = Definitions::of_same_code(&base, Some(&known), dump).expect("memory");
+        if let Some((followed, of_it)) = followed {
+            followed.of_dump(dump.to_vec()).agrees_with(&alone);
+            if let Some(of_it) = of_it {
+                assert!(of_it.of_dump(dump.to_vec()).is_as(&chunk(dump)));
+            }
+        }
         // (From what an edit has left of a version the next one goes on.)
         read(base_dump, Some(&after)).agrees_with(&base);
         after.taken

@@ -19,6 +19,7 @@ mod finish;
 mod frame;
 mod interpret;
 mod known;
+mod new_texts;
 mod numbers;
 mod parse;
 mod pure;
@@ -34,11 +35,11 @@ use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
 
-use super::Dump;
 use super::grouped::{Grouped, under};
 use super::reader::{Reader, Stop};
 use super::shared::{MaybeShared, PatchedList, SharedList};
 use super::splice::{MainChild, known};
+use super::{Chunk, Dump};
 use super::{Digest, op};
 use crate::support::error::{Error, Result};
 use crate::support::mem::{TryInsert, collected, copied};
@@ -115,15 +116,46 @@ impl Definitions {
         base: Option<&Definitions>,
     ) -> Result<Option<Definitions>> {
         let dump = dump.into();
-        if let Some(base) = base {
-            let mut edited = known(Definitions::with_other_numbers(base, &dump))?.flatten();
-            if edited.is_none() {
-                edited = known(Definitions::edited(base, &dump))?.flatten();
-            }
-            if let Some(mut out) = edited {
-                out.dump = dump;
-                return Ok(Some(out));
-            }
+        if let Some(base) = base
+            && let Some((out, _)) = Definitions::of_same_code(base, None, &dump)?
+        {
+            return Ok(Some(out.of_dump(dump)));
+        }
+        Definitions::read_other(dump, secret, base)
+    }
+
+    /// The definitions of a version that differs from another one in nothing but constants and
+    /// lines, and what is known of it besides; none for other versions, and where it is not known.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub(super) fn of_same_code(
+        base: &Definitions,
+        chunk: Option<&Chunk>,
+        dump: &[u8],
+    ) -> Result<Option<(Definitions, Option<Chunk>)>> {
+        Ok(known(Definitions::with_other_constants(base, chunk, dump))?.flatten())
+    }
+
+    /// The same, with the dump of which they were told.
+    pub(super) fn of_dump(mut self, dump: impl Into<Dump>) -> Definitions {
+        self.dump = dump.into();
+        self
+    }
+
+    /// The same as [`Definitions::read`], where more differs than constants and lines.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub(super) fn read_other(
+        dump: Dump,
+        secret: &Secret,
+        base: Option<&Definitions>,
+    ) -> Result<Option<Definitions>> {
+        if let Some(base) = base
+            && let Some(out) = known(Definitions::edited(base, &dump))?.flatten()
+        {
+            return Ok(Some(out.of_dump(dump)));
         }
         let mut out = Definitions::empty(secret, dump.len());
         out.reserve(dump.len(), base)?;

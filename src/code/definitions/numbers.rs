@@ -1,28 +1,36 @@
-//! A version in which edits have touched nothing but numbers and lines: all its instructions,
-//! names and texts are those of the older version. So it has the lists of that one, but for the
-//! numbers in them and for where its functions stand.
+//! A version in which edits have touched nothing but numbers, texts and lines: all its instructions
+//! are those of the older version. So it has the lists of that one, but for the numbers in them and
+//! for where its functions and texts stand.
 //!
 //! ```lua
+//! local limit = 10 --> local most = 10
 //! M.limits = { low = 1, high = 60 } --> high = 80
 //! function M.hit(self, damage)
 //!   self.life = self.life - damage * 3 --> damage * 2
+//!   self:say("ouch") --> self:say("oh")
 //! end
 //! ```
 //! A number that names something (`M[70000]`), or that operators make a value of, is none of
-//! these.
+//! these. A text has a new one in its place if that is so wherever it stands, and if the new one
+//! stands nowhere else: then all lists have the number of that text. It must not be one of those
+//! that the interpreter asks for, or that a digest of something was made of.
+//!
+//! The same walk over both dumps tells what [`Chunk`] tells.
 
 use std::ops::Range;
 use std::sync::OnceLock;
 
 use smallvec::SmallVec;
 
-use super::super::Digest;
+use super::super::edited::FollowedFunction;
 use super::super::op;
 use super::super::reader::{Read, Reader, Stop, word};
-use super::super::shared::SharedList;
+use super::super::shared::{MaybeShared, SharedList};
+use super::super::{Chunk, Digest, exact_digest};
 use super::known::Lengths;
+use super::new_texts::{NewTexts, TextPlace};
 use super::types::*;
-use super::{Definitions, KnownString};
+use super::{Definitions, KnownString, TextNumbers};
 use crate::support::mem::{TryPush, collected, copied};
 
 /// What an instruction loads without a constant is no further from 0.
@@ -39,14 +47,66 @@ struct ChangedNumber {
 struct Comparison<'a> {
     base: &'a Definitions,
     dump: &'a [u8],
-    /// The functions that stand elsewhere or have other numbers.
+    /// What else is known of the older version, if it is to be told of the new one.
+    chunk: Option<&'a Chunk>,
+    /// The functions that stand elsewhere or have other code, lines or names.
     protos: Vec<(u32, Proto)>,
+    /// Of those with other code, lines or names: [`Profile::exact`](super::super::Profile).
+    exact: Vec<(ProtoId, u64)>,
     constants: Vec<(u32, Constant)>,
     numbers: Vec<ChangedNumber>,
+    texts: NewTexts,
     /// What is the same and stands elsewhere: where it has stood, in order, and how much further
     /// down it stands now.
     moved: Vec<(Range<usize>, i64)>,
     has_other_lines: bool,
+}
+
+/// A function that was compared.
+struct Compared {
+    digest: Digest,
+    locals_digest: u64,
+    /// [`Profile::exact`](super::super::Profile); none where it is that of the older version.
+    exact: Option<u64>,
+}
+
+/// The part of a function's dump that is for debugging.
+struct ComparedDebug {
+    /// Where the names of its upvalues stand.
+    names_at: u32,
+    locals: Range<usize>,
+    has_other_locals: bool,
+}
+
+/// A part of the older dump that has become one of the new dump, from its beginning on.
+struct MovedPart {
+    start: usize,
+    now: usize,
+}
+
+impl MovedPart {
+    /// It begins where the readers are.
+    fn at(old: &Reader<'_>, new: &Reader<'_>) -> MovedPart {
+        MovedPart {
+            start: old.position(),
+            now: new.position(),
+        }
+    }
+
+    /// Up to here it is the same, or has as many bytes, and the next one begins.
+    fn goes_on(
+        &mut self,
+        old: &Reader<'_>,
+        new: &Reader<'_>,
+        moved: &mut Vec<(Range<usize>, i64)>,
+    ) -> Read<()> {
+        let next = MovedPart::at(old, new);
+        if self.now != self.start {
+            moved.try_push((self.start..next.start, self.now as i64 - self.start as i64))?;
+        }
+        *self = next;
+        Ok(())
+    }
 }
 
 /// Changes of some lists.
@@ -58,18 +118,26 @@ struct Patches {
 }
 
 impl Definitions {
-    /// The definitions of a dump that differs from the older version's in nothing but numbers and
-    /// lines; none where more differs.
-    pub(super) fn with_other_numbers(base: &Definitions, dump: &[u8]) -> Read<Option<Definitions>> {
+    /// The definitions of a dump that differs from the older version's in nothing but numbers,
+    /// texts and lines; none where more differs. And what else is known of it, if it can be told
+    /// from what was known of the older version.
+    pub(super) fn with_other_constants(
+        base: &Definitions,
+        chunk: Option<&Chunk>,
+        dump: &[u8],
+    ) -> Read<Option<(Definitions, Option<Chunk>)>> {
         let (Some(mut old), Some(mut new)) = (Reader::of(&base.dump), Reader::of(dump)) else {
             return Ok(None);
         };
         let mut both = Comparison {
             base,
             dump,
+            chunk,
             protos: Vec::new(),
+            exact: Vec::new(),
             constants: Vec::new(),
             numbers: Vec::new(),
+            texts: NewTexts::default(),
             moved: Vec::new(),
             has_other_lines: false,
         };
@@ -81,94 +149,102 @@ impl Definitions {
 }
 
 impl Comparison<'_> {
-    /// Compares a function of both versions, and all in it. Returns its digest, or none where more
-    /// differs than numbers and lines.
+    /// Compares a function of both versions, and all in it. None where more differs than numbers,
+    /// texts and lines.
     fn function<'r>(
         &mut self,
         old: &mut Reader<'r>,
         new: &mut Reader<'r>,
         id: ProtoId,
-    ) -> Read<Option<Digest>> {
-        let was = *self.base.proto(id).ok_or(Stop::Format)?;
+    ) -> Read<Option<Compared>> {
+        let base = self.base;
+        let was = *base.proto(id).ok_or(Stop::Format)?;
         let begin = new.position();
         let (start, end) = (was.span.0 as usize, was.span.1 as usize);
         if self.is_same(start..end, begin) {
             old.go_to(end);
             new.go_to(begin + (end - start));
             self.is_moved(id, &was, begin as i64 - start as i64)?;
-            return Ok(Some(was.digest));
+            return Ok(Some(Compared {
+                digest: was.digest,
+                locals_digest: was.locals_digest,
+                exact: None,
+            }));
         }
         if old.string()? != new.string()? {
             return Ok(None);
         }
         old.skip_ints(2)?;
-        let (line, last) = (new.int()?, new.int()?);
+        let lines = (new.int()?, new.int()?);
         let frame = new.position();
         if old.take(3)? != new.take(3)? || old.code()? != new.code()? {
             return Ok(None);
         }
         let code = (new.position() as u32 - was.code.1, was.code.1);
-        let numbers = self.numbers.len();
-        if !self.are_constants_alike(old, new, id, &was)? {
+        let Some(mut is_other) = self.constants(old, new, id, &was)? else {
             return Ok(None);
-        }
-        let mut is_other = self.numbers.len() > numbers;
+        };
         let constants_end = new.position();
-        let mut children: SmallVec<[(Digest, ProtoId); 16]> = SmallVec::new();
         let upvalues = old.upvalues()?;
         if upvalues != new.upvalues()? {
             return Ok(None);
         }
         let upvalues_at = (new.position() - upvalues.len()) as u32;
-        let rest = old.position()..end;
-        let mut names_at = was.names_at;
-        let is_rest_same = begin == start && self.is_same(rest.clone(), new.position());
-        if is_rest_same && rest.start == new.position() {
-            let all = self.base.protos.range(id as usize + 1..was.end as usize);
-            for (proto, child) in all
-                .zip(id + 1..)
-                .filter(|(proto, _)| proto.parent == Some(id))
-            {
-                children.try_push((proto.digest, child))?;
-            }
+        let mut children: SmallVec<[(Compared, ProtoId); 16]> = SmallVec::new();
+        let is_rest_same = begin == start
+            && old.position() == new.position()
+            && self.is_same(old.position()..end, old.position());
+        let count = new.count()?;
+        if old.count()? != count {
+            return Ok(None);
+        }
+        let mut child = id + 1;
+        for _ in 0..count {
+            let known = base.proto(child).filter(|_| child < was.end);
+            let known = *known.ok_or(Stop::Format)?;
+            let Some(compared) = self.function(old, new, child)? else {
+                return Ok(None);
+            };
+            is_other |= compared.digest != known.digest;
+            children.try_push((compared, child))?;
+            child = known.end;
+        }
+        let debug_at = new.position();
+        let (mut names_at, mut locals_digest) = (was.names_at, was.locals_digest);
+        if is_rest_same {
             old.go_to(end);
             new.go_to(end);
         } else {
-            let count = new.count()?;
-            if old.count()? != count {
-                return Ok(None);
-            }
-            let mut child = id + 1;
-            for _ in 0..count {
-                let known = self.base.proto(child).filter(|_| child < was.end);
-                let known = *known.ok_or(Stop::Format)?;
-                let Some(digest) = self.function(old, new, child)? else {
-                    return Ok(None);
-                };
-                is_other |= digest != known.digest;
-                children.try_push((digest, child))?;
-                child = known.end;
-            }
-            let Some(at) = self.debug(old, new)? else {
+            let Some(debug) = self.debug(old, new, id, &was)? else {
                 return Ok(None);
             };
-            names_at = at;
+            names_at = debug.names_at;
+            locals_digest = self.locals_digest(&was, &debug, &children);
         }
         let mut digest = was.digest;
         if is_other {
-            let mut hash = self.base.secret.hasher();
+            let mut hash = base.secret.hasher();
             hash.write(self.dump.get(frame..constants_end).unwrap_or_default());
-            for (digest, child) in children {
-                hash.write_u64(digest.bits);
-                hash.write(self.base.described_upvalues(child));
+            for (child, id) in &children {
+                hash.write_u64(child.digest.bits);
+                hash.write(base.described_upvalues(*id));
             }
             digest.bits = hash.finish();
         }
-        self.has_other_lines |= (line, last) != (was.line, was.last);
+        let mut exact = None;
+        if id != 0 {
+            exact = self.exact_of(&children, digest, lines, debug_at..new.position());
+            match exact {
+                Some(exact) => self.exact.try_push((id, exact))?,
+                None => self.chunk = None,
+            }
+        }
+        self.has_other_lines |= lines != (was.line, was.last);
         let proto = Proto {
-            line,
-            last,
+            line: lines.0,
+            last: lines.1,
             digest,
+            locals_digest,
             span: (begin as u32, new.position() as u32),
             upvalues_at,
             names_at,
@@ -176,7 +252,50 @@ impl Comparison<'_> {
             ..was
         };
         self.protos.try_push((id, proto))?;
-        Ok(Some(digest))
+        Ok(Some(Compared {
+            digest,
+            locals_digest,
+            exact,
+        }))
+    }
+
+    /// A digest of the locals of a function, and of those of its children.
+    fn locals_digest(
+        &self,
+        was: &Proto,
+        debug: &ComparedDebug,
+        children: &[(Compared, ProtoId)],
+    ) -> u64 {
+        let is_same = |(child, id): &(Compared, ProtoId)| {
+            let was = self.base.proto(*id);
+            was.is_some_and(|was| was.locals_digest == child.locals_digest)
+        };
+        if was.parent.is_none() || !debug.has_other_locals && children.iter().all(is_same) {
+            return was.locals_digest;
+        }
+        let own = self.dump.get(debug.locals.clone()).unwrap_or_default();
+        let mixed =
+            |digest, (child, _): &(Compared, ProtoId)| self.base.mixed(digest, child.locals_digest);
+        children.iter().fold(self.base.secret.digest(own), mixed)
+    }
+
+    /// [`Profile::exact`](super::super::Profile) of a function with these children and this part
+    /// for debugging; none where it is not asked for, or not known of a child.
+    fn exact_of(
+        &self,
+        children: &[(Compared, ProtoId)],
+        digest: Digest,
+        lines: (i32, i32),
+        debug: Range<usize>,
+    ) -> Option<u64> {
+        let chunk = self.chunk?;
+        let mut hash = self.base.secret.hasher();
+        for (child, id) in children {
+            let known = || chunk.exact_on(self.base.lines_of(*id)?);
+            hash.write_u64(child.exact.or_else(known)?);
+        }
+        let debug = self.dump.get(debug).unwrap_or_default();
+        Some(exact_digest(hash, digest, lines, debug))
     }
 
     /// Has the new version at a place the same as the older one?
@@ -207,41 +326,29 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Compares the constants of a function. Notes those of another value.
-    fn are_constants_alike(
+    /// Compares the constants of a function, and notes those of another value. Returns whether
+    /// there are any; none where more differs than numbers and texts.
+    fn constants(
         &mut self,
         old: &mut Reader<'_>,
         new: &mut Reader<'_>,
         proto: ProtoId,
         was: &Proto,
-    ) -> Read<bool> {
+    ) -> Read<Option<bool>> {
         let count = old.count()?;
         if new.count()? != count {
-            return Ok(false);
+            return Ok(None);
         }
-        let (start, by) = (
-            old.position(),
-            new.position() as i64 - old.position() as i64,
-        );
-        // What comes behind the last number is still to be compared.
-        let mut same = start;
+        let (mut is_other, mut part) = (false, MovedPart::at(old, new));
         for at in was.constants.0..was.constants.0 + count as u32 {
-            let tag = old.byte()?;
-            match tag {
-                0x00 | 0x01 | 0x11 => {}
-                0x03 | 0x13 => {
-                    let place = old.position();
-                    let now = place.saturating_add_signed(by as isize);
-                    let before = old.take(8)?;
-                    let bytes = self.dump.get(now..now + 8).ok_or(Stop::Format)?;
+            let (tag, now) = (old.byte()?, new.byte()?);
+            match (tag, now) {
+                (0x00 | 0x01 | 0x11, now) if now == tag => {}
+                (0x03 | 0x13, now) if now == tag => {
+                    let (before, bytes) = (old.take(8)?, new.take(8)?);
                     if before == bytes {
                         continue;
                     }
-                    let shifted = same.saturating_add_signed(by as isize);
-                    if !self.is_same(same..place, shifted) {
-                        return Ok(false);
-                    }
-                    same = place + 8;
                     let bits = bytes.try_into().map_or(0, u64::from_le_bytes);
                     let new = match tag {
                         0x03 => Constant::Integer(bits as i64),
@@ -250,57 +357,141 @@ impl Comparison<'_> {
                     let old = *self.base.constants.get(at as usize).ok_or(Stop::Format)?;
                     self.constants.try_push((at, new))?;
                     self.numbers.try_push(ChangedNumber { proto, old, new })?;
+                    is_other = true;
                 }
-                0x04 | 0x14 => {
-                    old.string()?;
+                (0x04 | 0x14, 0x04 | 0x14) => {
+                    let before = old.string()?.ok_or(Stop::Format)?;
+                    let text = new.string()?.ok_or(Stop::Format)?;
+                    if before == text {
+                        continue;
+                    }
+                    let known = self.base.constants.get(at as usize);
+                    let Some(Constant::String(known)) = known.copied() else {
+                        return Err(Stop::Format);
+                    };
+                    let place = TextPlace::Constant(new.position() - text.len());
+                    if was.mixed.texts || !self.texts.note(self.base, known, text, place)? {
+                        return Ok(None);
+                    }
+                    is_other = true;
+                    part.goes_on(old, new, &mut self.moved)?;
                 }
-                _ => return Err(Stop::Format),
+                _ => return Ok(None),
             }
         }
-        let end = old.position();
-        new.take(end - start)?;
-        if by != 0 {
-            self.moved.try_push((start..end, by))?;
-        }
-        Ok(self.is_same(same..end, same.saturating_add_signed(by as isize)))
+        part.goes_on(old, new, &mut self.moved)?;
+        Ok(Some(is_other))
     }
 
-    /// Compares the locals of a function, whose lines may be others, and the names of its upvalues.
-    /// Returns where these stand now, if all are the same.
-    fn debug<'r>(&mut self, old: &mut Reader<'r>, new: &mut Reader<'r>) -> Read<Option<u32>> {
+    /// Compares the locals of a function, whose lines may be others; none where more differs than
+    /// their names.
+    fn debug<'r>(
+        &mut self,
+        old: &mut Reader<'r>,
+        new: &mut Reader<'r>,
+        id: ProtoId,
+        was: &Proto,
+    ) -> Read<Option<ComparedDebug>> {
         for reader in [&mut *old, &mut *new] {
             let lines = reader.count()?;
             reader.take(lines)?;
             let absolute = reader.count()?;
             reader.skip_ints(2 * absolute)?;
         }
-        let (start, now) = (old.position(), new.position());
-        for _ in 0..old.count()? {
+        let start = new.position();
+        let Some(has_other_locals) = self.locals(old, new, id, was)? else {
+            return Ok(None);
+        };
+        let debug = ComparedDebug {
+            names_at: new.position() as u32,
+            locals: start..new.position(),
+            has_other_locals,
+        };
+        let count = old.count()?;
+        if new.count()? != count {
+            return Ok(None);
+        }
+        for _ in 0..count {
             old.string()?;
-            old.skip_ints(2)?;
+            new.string()?;
         }
-        let names = old.position();
-        for _ in 0..old.count()? {
-            old.string()?;
+        Ok(Some(debug))
+    }
+
+    /// Compares the locals of a function. Returns whether some have other names; none where more
+    /// differs.
+    fn locals(
+        &mut self,
+        old: &mut Reader<'_>,
+        new: &mut Reader<'_>,
+        id: ProtoId,
+        was: &Proto,
+    ) -> Read<Option<bool>> {
+        let count = old.count()?;
+        if new.count()? != count {
+            return Ok(None);
         }
-        let end = old.position();
-        new.take(end - start)?;
-        if now != start {
-            self.moved
-                .try_push((start..end, now as i64 - start as i64))?;
+        let (mut is_other, mut part) = (false, MovedPart::at(old, new));
+        for number in 0..count as u32 {
+            let before = old.string()?.unwrap_or_default();
+            let text = new.string()?.unwrap_or_default();
+            if before != text {
+                let place = TextPlace::Local(new.position() - text.len());
+                let local = (number < was.locals.1).then_some(VariableId(was.locals.0 + number));
+                if !self.is_renamed(local, id, (before, text), place)? {
+                    return Ok(None);
+                }
+                is_other = true;
+                part.goes_on(old, new, &mut self.moved)?;
+            }
+            if (old.int()?, old.int()?) != (new.int()?, new.int()?) {
+                return Ok(None);
+            }
         }
-        let names_at = (now + names - start) as u32;
-        Ok(self.is_same(start..end, now).then_some(names_at))
+        part.goes_on(old, new, &mut self.moved)?;
+        Ok(Some(is_other))
+    }
+
+    /// May a local of this function have another name now? Of a function in which nothing is found
+    /// the locals are no variables, and nobody asks for their names.
+    fn is_renamed(
+        &mut self,
+        local: Option<VariableId>,
+        id: ProtoId,
+        (before, text): (&[u8], &[u8]),
+        place: TextPlace,
+    ) -> Read<bool> {
+        let is_hidden = |name: &[u8]| name.is_empty() || name.starts_with(b"(");
+        if is_hidden(before) || is_hidden(text) {
+            return Ok(false);
+        }
+        let Some(local) = local else {
+            return Ok(true);
+        };
+        let variable = *self.base.variable(local).ok_or(Stop::Format)?;
+        let end = match variable.is_captured {
+            true => self.base.proto(id).map_or(id, |proto| proto.end),
+            false => id + 1,
+        };
+        let mut users = self.base.protos.range(id as usize..end as usize);
+        if users.any(|proto| proto.mixed.texts) {
+            return Ok(false);
+        }
+        self.texts.note(self.base, variable.name, text, place)
     }
 
     /// Everything was compared.
-    fn definitions(mut self) -> Read<Option<Definitions>> {
+    fn definitions(mut self) -> Read<Option<(Definitions, Option<Chunk>)>> {
         let base = self.base;
+        if !self.texts.are_everywhere(base)? {
+            return Ok(None);
+        }
         let Some(patches) = self.patches()? else {
             return Ok(None);
         };
         self.protos.sort_unstable_by_key(|(id, _)| *id);
         self.constants.sort_unstable_by_key(|(at, _)| *at);
+        self.exact.sort_unstable();
         let protos = base.protos.with(&self.protos)?;
         let by_lines = match self.has_other_lines {
             true => {
@@ -320,8 +511,7 @@ impl Comparison<'_> {
         }
         let mut out = Definitions::empty(&base.secret, self.dump.len());
         out.take_structure(base)?;
-        out.texts = self.moved_texts()?;
-        out.numbers = base.numbers.again()?;
+        (out.texts, out.numbers) = self.new_texts()?;
         out.constants = base.constants.with(&self.constants)?;
         out.protos = protos;
         out.by_lines = by_lines;
@@ -331,26 +521,81 @@ impl Comparison<'_> {
         out.stores = base.stores.with(&patches.stores)?;
         #[cfg(test)]
         (out.taken = base.protos() - 1);
-        Ok(Some(out))
+        if !self.texts.is_empty() && !out.has_names_of_its_texts()? {
+            return Ok(None);
+        }
+        let chunk = self.new_chunk(&out)?;
+        Ok(Some((out, chunk)))
     }
 
-    /// The texts, where they stand now.
-    fn moved_texts(&self) -> Read<SharedList<KnownString>> {
-        if self.moved.is_empty() {
-            return self.base.texts.again();
+    /// How much further down now stands what has stood in this place, if it is the same.
+    fn moved_by(&self, place: u32) -> i64 {
+        let start = place as usize;
+        let next = self.moved.partition_point(|(part, _)| part.start <= start);
+        let around = next.checked_sub(1).and_then(|last| self.moved.get(last));
+        around.map_or(0, |(part, by)| match part.contains(&start) {
+            true => *by,
+            false => 0,
+        })
+    }
+
+    /// The texts, where they stand now, and their numbers.
+    fn new_texts(&self) -> Read<(SharedList<KnownString>, MaybeShared<TextNumbers>)> {
+        if self.moved.is_empty() && self.texts.is_empty() {
+            return Ok((self.base.texts.again()?, self.base.numbers.again()?));
         }
         let mut texts = copied(&self.base.texts)?;
-        for text in &mut texts {
-            let start = text.start as usize;
-            let next = self.moved.partition_point(|(part, _)| part.start <= start);
-            let around = next.checked_sub(1).and_then(|last| self.moved.get(last));
-            if let Some((part, by)) = around
-                && part.contains(&start)
-            {
-                text.start = (i64::from(text.start) + by) as u32;
+        if !self.moved.is_empty() {
+            for text in &mut texts {
+                text.start = (i64::from(text.start) + self.moved_by(text.start)) as u32;
             }
         }
-        Ok(SharedList::Own(texts))
+        self.texts.put_into(&mut texts);
+        Ok((SharedList::Own(texts), self.texts.numbers(self.base)?))
+    }
+
+    /// What is known of the new version, whose definitions these are, besides them.
+    fn new_chunk(&self, out: &Definitions) -> Read<Option<Chunk>> {
+        let Some(chunk) = self.chunk else {
+            return Ok(None);
+        };
+        // (A number that is a key has made its old value one.)
+        let is_key = |number: &ChangedNumber| match number.old {
+            Constant::Integer(key) => chunk.integers.contains(&key),
+            _ => false,
+        };
+        if self.numbers.iter().any(is_key) {
+            return Ok(None);
+        }
+        let exact_of = |id: ProtoId| {
+            let at = self.exact.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+            self.exact.get(at).map(|(_, exact)| *exact)
+        };
+        let function = |id: ProtoId| {
+            let (old, new) = (self.base.lines_of(id)?, out.proto(id)?);
+            Some(FollowedFunction {
+                old,
+                new: (new.line, new.last),
+                parent: new.parent,
+                code: exact_of(id).map(|exact| (new.digest, exact)),
+            })
+        };
+        let names = chunk
+            .names
+            .with(|hash, span| match self.texts.constant(hash) {
+                Some(text) => text,
+                None => (
+                    hash,
+                    ((i64::from(span.0) + self.moved_by(span.0)) as u32, span.1),
+                ),
+            })?;
+        Ok(match self.has_other_lines {
+            true => chunk.on_other_lines(names, (0..out.protos()).filter_map(function))?,
+            false => {
+                let ids = self.exact.iter().map(|(id, _)| *id);
+                Some(chunk.with_code(names, ids.filter_map(function))?)
+            }
+        })
     }
 
     /// What the numbers change in the lists; none where one of them is more than a value.
@@ -491,6 +736,10 @@ impl Definitions {
             self.nameless = OnceLock::from(nameless.clone());
         }
         Ok(())
+    }
+
+    fn lines_of(&self, id: ProtoId) -> Option<(i32, i32)> {
+        self.proto(id).map(|proto| (proto.line, proto.last))
     }
 
     /// The descriptions of a function's upvalues.

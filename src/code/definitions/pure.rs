@@ -44,6 +44,11 @@ impl Definitions {
         let (left, right) = (is_number(operands.first()), is_number(operands.get(1)));
         self.mixed.numbers |= left || right && !has_constant;
         self.mixed.constants |= right && has_constant;
+        self.mixed.texts |= operands.iter().any(|operand| match operand {
+            Symbol::Constant(constant) => matches!(constant, Constant::String(_)),
+            Symbol::Parameter(..) | Symbol::LoopVariable | Symbol::Pure { .. } => false,
+            _ => true,
+        });
         let (of, hash) = (self.new_list(&of)?, hash as u32);
         Ok(of.map_or(Symbol::Unknown, |of| Symbol::Pure { of, hash }))
     }

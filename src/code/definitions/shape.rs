@@ -20,7 +20,7 @@ impl Definitions {
     /// [`crate::support::error::Error::Memory`].
     pub fn is_numbered_as(&self, base: &Definitions) -> Result<bool> {
         if self.definitions.is(&base.definitions) {
-            return self.has_content_of(base);
+            return Ok(self.has_names_of(base) && self.has_content_of(base)?);
         }
         let function = |one: &Proto| (one.parent, one.definition, one.end);
         let are_alike = self.protos.len() == base.protos.len()
@@ -60,10 +60,27 @@ impl Definitions {
         Ok(true)
     }
 
+    /// Of two versions that have one list of definitions: have these the same names in both?
+    fn has_names_of(&self, base: &Definitions) -> bool {
+        self.has_texts_of(base)
+            || self.definitions.iter().all(|one| match one.key {
+                DefinitionKey::Local(name)
+                | DefinitionKey::Global(name)
+                | DefinitionKey::Field(name) => self.digest_of(name) == base.digest_of(name),
+                _ => true,
+            })
+    }
+
+    /// Of two versions that number their texts alike: are these the same?
+    fn has_texts_of(&self, base: &Definitions) -> bool {
+        let both = || self.texts.iter().zip(base.texts.iter());
+        self.numbers.is(&base.numbers) || both().all(|(own, other)| own.digest == other.digest)
+    }
+
     /// Of two versions that have one list of definitions: has what no name tells apart the same
     /// content in both?
     fn has_content_of(&self, base: &Definitions) -> Result<bool> {
-        let has_lists = self.lists.is(&base.lists);
+        let has_lists = self.lists.is(&base.lists) && self.has_texts_of(base);
         let is_function_same = |id: DefinitionId| match self.get(id).map(|one| one.kind) {
             Some(ExpressionKind::Function(proto)) => {
                 let digest = |of: &Definitions| of.proto(proto).map(|proto| proto.digest);
@@ -144,7 +161,7 @@ impl Definitions {
     /// Has each variable the number that it has in `base`?
     pub fn has_variables_of(&self, base: &Definitions) -> bool {
         let mut both = self.variables.iter().zip(base.variables.iter());
-        self.definitions.is(&base.definitions)
+        self.definitions.is(&base.definitions) && self.has_texts_of(base)
             || self.variables.len() == base.variables.len()
                 && both.all(|(own, other)| self.is_variable_alike(own, base, other))
     }

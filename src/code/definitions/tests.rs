@@ -424,17 +424,76 @@ fn of_an_edit_of_constants_one_function_is_read_again() {
     assert!(is_read_again("'done'", "'well done'"));
     assert!(is_read_again("7, true", "8, true"));
     assert!(is_read_again("self.life =", "self.score ="));
+    assert!(is_read_again("self.say", "self.tell"));
+    assert!(is_read_again("return 'done'", "return\n'well done'"));
     for (from, to) in [
         ("'hit', 7", "'struck', 7"),
         ("7, true", "7, false"),
         ("'done'", "'more'"),
         ("'done'", "{}"),
-        ("self.say", "self.tell"),
         ("(self, damage)", "(self, amount, damage)"),
         ("floor(damage", "(damage"),
-        ("return 'done'", "return\n'well done'"),
         ("{ 'more', M.hit }", "{ function() end }"),
     ] {
         assert!(!is_read_again(from, to), "{from} became {to}");
     }
+}
+
+#[test]
+fn where_texts_have_others_in_their_place_all_is_taken_over() {
+    let text = "local M, limit, floor = { log = 'x' }, 100000, math.floor
+        local spare = 1
+        function M.strike(self) return floor(self.life), 'hit' end
+        function M.say(self) local word = 'hit' return self:tell(word, limit), M.log end
+        register('start', {})
+        M.kinds = { 'a', 'b', require('many') }
+        return M";
+    let is_taken_over = |text: &str, from: &str, to: &str| {
+        let edited = text.replace(from, to);
+        assert_ne!(edited, text);
+        Definitions::taken_over(&dump(text), &dump(&edited));
+        let base = Definitions::read(dump(text), &Secret::default(), None);
+        let mut base = base.expect("memory").expect("a dump");
+        base.share().expect("memory");
+        let same = Definitions::of_same_code(&base, None, &dump(&edited));
+        same.expect("memory").is_some()
+    };
+    for (from, to) in [
+        ("spare", "another"),
+        ("limit", "most"),
+        ("word", "a_word"),
+        (
+            "'x'",
+            "'something longer than forty characters, so that it is a long one'",
+        ),
+        ("'hit'", "'struck'"),
+        ("log", "entries"),
+        ("'a'", "'c'"),
+        ("100000", "100001"),
+        ("'many'", "'several'"),
+        ("M.kinds = { 'a'", "\nM.sorts = {\n 'b4'"),
+    ] {
+        assert!(is_taken_over(text, from, to), "{from} became {to}");
+    }
+    // Elsewhere it is still there; it was there before; two have become one; a name has a digest
+    // of it; the interpreter knows it.
+    for (from, to) in [
+        (
+            "return floor(self.life), 'hit'",
+            "return floor(self.life), 'struck'",
+        ),
+        ("'x'", "'hit'"),
+        ("'a', 'b'", "'b', 'a'"),
+        ("'a', 'b'", "'c', 'c'"),
+        ("'start'", "'stop'"),
+        ("'x'", "'setmetatable'"),
+        ("require", "import"),
+    ] {
+        assert!(!is_taken_over(text, from, to), "{from} became {to}");
+    }
+    // Operators make a digest of it.
+    let text = text.replace("spare = 1", "spare = limit .. 'x'");
+    assert!(!is_taken_over(&text, "'a'", "'c'"));
+    assert!(!is_taken_over(&text, "limit", "most"));
+    assert!(is_taken_over(&text, "word", "a_word"));
 }

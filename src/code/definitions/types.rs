@@ -291,6 +291,8 @@ pub(super) struct Mixed {
     pub(super) numbers: bool,
     /// Of numbers that stand in their instructions, or among the constants.
     pub(super) constants: bool,
+    /// Of texts, or of what has a name.
+    pub(super) texts: bool,
 }
 
 /// What an upvalue is.

@@ -60,15 +60,14 @@ impl Vm {
         }
         let (main, spliced) = self.compile_text(&code, chunk_name, last)?;
         let compiled = |dump, text| Compiled::new(copied(name)?, text, dump);
+        let mut edited = None;
         let mut compiled = match spliced {
             Some(spliced) => {
                 let text = code.into_text().unwrap_or_default();
                 let mut compiled = compiled(spliced.dump, text)?;
                 compiled.functions = spliced.functions;
                 compiled.piece = spliced.piece;
-                if let (Some(last), Some(edited)) = (last, &spliced.edited) {
-                    compiled.follow(&last.compiled, edited, &self.secret)?;
-                }
+                edited = spliced.edited;
                 compiled
             }
             None => {
@@ -77,6 +76,9 @@ impl Vm {
                 compiled(self.take_dump(), code.into_text().unwrap_or_default())?
             }
         };
+        if let Some(last) = last {
+            compiled.follow(&last.compiled, edited.as_ref(), &self.secret)?;
+        }
         compiled.is_shared = digest.is_some() && compiled.chunk(&self.secret)?.is_some();
         let compiled = mem::counted(compiled)?;
         if compiled.is_shared {
