@@ -84,7 +84,8 @@ describe("hotreload.undo (R7.3)", function()
       app:reloaded("c", { source = version(2) })
       C.choose "b"
       local wrapped = C.b
-      C.plugin = load("local f = ... return function() return '[' .. f() .. ']' end", "=plugin")(C.b)
+      local wrap = load("local f = ... return function() return '[' .. f() .. ']' end", "=plugin")
+      C.plugin = wrap(C.b)
       assert.equal(("b2"):rep(6), C.run())
       assert.is_true(undo "c")
       assert.equal(("b1"):rep(6), C.run())

@@ -173,8 +173,8 @@ impl Pairer<'_> {
         Ok(())
     }
 
-    /// R1.11: the cells that a module has which was split off from this one: its functions are of the
-    /// lineages of this one's. What the cells hold is not lost.
+    /// R1.11: the cells that a module has which was split off from this one: its functions are of
+    /// the lineages of this one's. What the cells hold is not lost.
     fn cells_of_parts(&mut self) -> Result<FxHashSet<usize>> {
         let (mut ours, mut lineages) = (FxHashSet::default(), FxHashSet::default());
         for old in self.out.old.iter().filter(|old| old.own) {
