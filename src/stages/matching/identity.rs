@@ -253,6 +253,13 @@ impl Identity {
         stores.all(|(_, store)| definitions.has_written_key(store.place))
     }
 
+    /// The number of what the last load made as the incoming table, where nothing leads to that any
+    /// more.
+    pub(super) fn lost_number(&self, vm: &Vm, new: Ref) -> Option<i64> {
+        let id = self.incoming.definition(vm.val(new).addr)?;
+        self.running.number(self.base(id)?.0)
+    }
+
     /// Is it the own place of what a definition of the last version made?
     fn is_place_of(&self, vm: &Vm, id: DefinitionId, table: Ref, key: Ref) -> bool {
         let holder = self.running.definition(vm.val(table).addr);

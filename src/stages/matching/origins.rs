@@ -123,6 +123,8 @@ pub(super) struct Origins {
     objects: Vec<Ref>,
     /// Where that stands, by the same number; none for a function.
     holders: Vec<Option<Holder>>,
+    /// The numbers by which the record knows what definitions have made.
+    numbers: FxHashMap<DefinitionId, i64>,
     /// The lists whose rows go by their places, as there are too many elements or names: where they
     /// stand, and what there is too much of.
     pub(super) cut: Vec<(DefinitionId, CutList)>,
@@ -173,6 +175,17 @@ impl Origins {
     /// Takes in a function of an earlier load, which is not the one that its definition has made.
     pub(super) fn is_older(&mut self, definition: DefinitionId, function: usize) -> Result<()> {
         self.of.try_insert_value(function, definition).map(|_| ())
+    }
+
+    /// The number of what a definition has made, if that was in none of the places any more where
+    /// it was looked for first.
+    pub(super) fn number(&self, definition: DefinitionId) -> Option<i64> {
+        self.numbers.get(&definition).copied()
+    }
+
+    fn note_number(&mut self, definition: DefinitionId, number: i64) -> Result<()> {
+        self.numbers.try_insert_value(definition, number)?;
+        Ok(())
     }
 
     fn stands_at(&mut self, definition: DefinitionId, holder: Holder) {
@@ -759,9 +772,12 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
     fn find_moved(&mut self) -> Result<bool> {
         let mut found = false;
         for (number, definition) in std::mem::take(&mut self.moved) {
-            if let Some(object) = self.chosen.get(&number).copied() {
-                self.note(definition, object)?;
-                found = true;
+            match self.chosen.get(&number).copied() {
+                Some(object) => {
+                    self.note(definition, object)?;
+                    found = true;
+                }
+                None => self.out.note_number(definition, number)?,
             }
         }
         Ok(found)
@@ -800,6 +816,9 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
             if let Some(definition) = wanted.get(number) {
                 running.try_push((*definition, *object))?;
             }
+        }
+        for (number, definition) in wanted {
+            self.out.note_number(definition, number)?;
         }
         for (definition, object) in running {
             if self.out.definition(self.vm.val(object).addr).is_none() {

@@ -78,7 +78,10 @@ impl Pairing {
             return false;
         };
         if !new.environment {
-            return new.answer == Some(c1);
+            // Closures of another module's factory share cells of that module, such as its `_ENV`.
+            let of_both = [(old.function, old.index), (new.function, new.index)];
+            let [one, other] = of_both.map(|(function, index)| vm.cell(function, index));
+            return new.answer == Some(c1) || one == other;
         }
         !old.assigned
             && !new.assigned

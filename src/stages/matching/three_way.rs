@@ -548,7 +548,10 @@ impl Pairer<'_> {
             return self.number_of(new);
         }
         if val.is_table() {
-            return self.number_of(*self.out.tables.get(&val.addr)?);
+            return match self.out.tables.get(&val.addr) {
+                Some(running) => self.number_of(*running),
+                None => self.identity.lost_number(self.vm, new),
+            };
         }
         let partners = &self.out.new.get(self.number2(val.addr)? as usize)?.partners;
         let old = self.out.old.get(*partners.first()? as usize)?;
