@@ -38,7 +38,7 @@ use crate::support::mem::{TryInsert, TryPush};
 use closing::Ending;
 use former::{BothTexts, ByText};
 use left::NamedTables;
-use lent::Loan;
+use lent::LentFunction;
 use names::FunctionNames;
 pub use past::Past;
 use past::{Spot, Write};
@@ -227,7 +227,7 @@ pub struct Effects<'a> {
     /// First and last lines of the file's functions that calls were given.
     functions: Vec<(i32, i32)>,
     /// What the main function lends to the module's own functions, by address.
-    lent: FxHashMap<usize, Loan>,
+    lent: FxHashMap<usize, LentFunction>,
     /// Older tables that repeats have returned to the chunk: their data stay.
     handed: FxHashSet<u32>,
     /// Functions of the running module that the chunk has called itself, by address.

@@ -8,7 +8,7 @@ use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
 /// A function of the file that its main function gave to another one of the module's own.
-pub(super) struct Loan {
+pub(super) struct LentFunction {
     /// First and last line.
     lines: (i32, i32),
     /// It ran since.
@@ -36,7 +36,7 @@ impl Effects<'_> {
                     let val = vm.val(arg);
                     if val.is_function() && frame.made.created(val.addr) {
                         let info = vm.info(arg)?.unwrap_or_default();
-                        let loan = Loan {
+                        let loan = LentFunction {
                             lines: (info.line, info.last),
                             has_run: false,
                         };
