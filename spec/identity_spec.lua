@@ -553,6 +553,25 @@ describe("a place that the program has given another object", function()
     end)
   end
 
+  it("is no edit of the file's if it is a metatable that nothing else leads to", function()
+    local function module(version)
+      return ([[
+        local M = {}
+        local Angry = {} Angry.__index = Angry function Angry:act() return "angry@" end
+        local Calm = {} Calm.__index = Calm function Calm:act() return "calm@" end
+        M.boss = setmetatable({ hp = 5 }, Angry)
+        function M.calm() setmetatable(M.boss, Calm) end
+        return M
+      ]]):gsub("@", version), nil
+    end
+    local M = app:module("m", (module(1)))
+    M.calm()
+    for version = 1, 3 do
+      local report = app:update("m", (module(version)), { strict = true })
+      assert.same({ {}, "calm" .. version }, { report.warnings, M.boss:act() })
+    end
+  end)
+
   it("gets no other function of a list", function()
     local function module(texts)
       local modes = {}

@@ -375,3 +375,36 @@ describe("closures that functions which stay have made (R3.6, R9.3)", function()
     assert.same({ 12, 3 }, { held.one() })
   end)
 end)
+
+describe("closures of another module's factory (R3.6)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  -- What the factory's closures have as upvalues, besides the argument.
+  local FACTORIES = {
+    { "nothing", "return function() return f() end" },
+    { "a global", "return function() return next { f() } and f() end" },
+    { "a local of the module", "return function() calls = calls + 1 return f() end" },
+    { "both", "return function() calls = calls + 1 return next { f() } and f() end" },
+  }
+  for _, case in ipairs(FACTORIES) do
+    for _, scope in ipairs { "module", "vm" } do
+      it(("stay where the file is the same: %s, scope %s"):format(case[1], scope), function()
+        app:module("lib", "local calls = 0 return { around = function(f) " .. case[2] .. " end }")
+        local M = app:module("m", [[
+          local lib, M = require "lib", {}
+          M.f = lib.around(function() return "f1" end)
+          return M
+        ]])
+        local f = M.f
+        for _ = 1, 2 do
+          local report = app:reloaded("m", { scope = scope })
+          assert.same({ 0, 0 }, { report.changed, report.functions.replaced })
+          assert.equal(f, M.f)
+        end
+        assert.equal("f1", M.f())
+      end)
+    end
+  end
+end)
