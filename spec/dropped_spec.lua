@@ -71,6 +71,34 @@ describe("state that no function of the file uses (R5.2)", function()
     end)
   end
 
+  it("may be a field that has become a local", function()
+    local M = app:module("m", [[
+      local M = { count = 0, players = {} }
+      function M.join(name)
+        M.count = M.count + 1
+        M.players[M.count] = name
+        return M.count
+      end
+      return M
+    ]])
+    M.join "ann"
+    local report = app:update("m", [[
+      local M = {}
+      local count, players = 0, {}
+      function M.join(name)
+        count = count + 1
+        players[count] = name
+        return count
+      end
+      return M
+    ]])
+    assert.same({
+      "m.count (number 1): nothing in the file uses it; keep it in the file, or its value is lost",
+      "m.players (table, 1 entry): nothing in the file uses it; keep it in the file, or its value "
+        .. "is lost",
+    }, report.warnings)
+  end)
+
   it("is no loss if it leads to what other modules hold", function()
     app:module("m", "return { text = { lib = string }, one = 1 }")
     assert.same({}, app:update("m", "return { one = 1 }").warnings)

@@ -510,8 +510,8 @@ describe("a place that the program has given another object", function()
         local name = M.name()
         for version = 1, 3 do
           local report = app:update("m", states(version, decl, cur), { scope = scope })
-          assert.same({ {}, "battle" .. version, name },
-            { report.warnings, M.update(), M.name() })
+          assert.same({ {}, 0, "battle" .. version, name },
+            { report.warnings, report.functions.added, M.update(), M.name() })
         end
       end)
     end
@@ -546,7 +546,7 @@ describe("a place that the program has given another object", function()
       for version = 1, 3 do
         local more = version == 3 and "close = function() end," or ""
         local report = app:update("m", module(version, more))
-        assert.same({ {}, "real" }, { report.warnings, M.query() })
+        assert.same({ {}, 0, "real" }, { report.warnings, report.functions.added, M.query() })
         assert.is_nil(driver.close)
       end
       StandIn = nil -- luacheck: ignore

@@ -167,6 +167,7 @@ pub fn plan(
     planner.cells()?;
     planner.references()?;
     planner.calls()?;
+    planner.tables_out_of_place()?;
     planner.functions()?;
     planner.finalizers()?;
     let Planner { vm, mut out, .. } = planner;
@@ -186,7 +187,8 @@ struct Planner<'a> {
     out: Plan,
     /// Where the file stores under which key, once that was asked for.
     lines: Option<FxHashMap<Vec<u8>, i32>>,
-    /// The incoming functions, by address, that come to no place, as the program has emptied it.
+    /// The incoming functions, by address, that come to no place, as the program has emptied it or
+    /// keeps its own choice there.
     out_of_place: FxHashSet<usize>,
     /// The names under which the last load has stored functions, once that was asked for; none
     /// where nobody knows.
@@ -923,6 +925,38 @@ impl Planner<'_> {
             let finalizer = self.vm.get(metatable, key)?;
             if finalizer != Ref::NIL && !self.vm.val(finalizer).is_nil() {
                 self.out.disarm.try_push(copy)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the program's choice stays, the file's table comes to no place, nor do its functions.
+    fn tables_out_of_place(&mut self) -> Result<()> {
+        let pairing = &*self.pairing;
+        let slots = pairing.slots.iter();
+        let slots = slots.map(|slot| (slot.new, slot.action == Action::Keep));
+        let cells = pairing.cell_pairs.iter();
+        let cells = cells.map(|pair| (pair.new_value, pair.fate == CellFate::Keep));
+        let mut away: FxHashMap<usize, Ref> = FxHashMap::default();
+        let mut placed: FxHashSet<usize> = FxHashSet::default();
+        for (table, stays) in slots.chain(cells) {
+            let val = self.vm.val(table);
+            if !val.is_table() || self.loaded.fresh.order(val.addr).is_none() {
+                continue;
+            }
+            if !stays {
+                placed.try_insert_value(val.addr, ())?;
+            } else if !pairing.tables.contains_key(&val.addr) {
+                away.try_insert_value(val.addr, table)?;
+            }
+        }
+        away.retain(|address, _| !placed.contains(address));
+        for table in away.into_values() {
+            for value in self.vm.keep_entries(table)?.values() {
+                let val = self.vm.val(value);
+                if val.is_function() {
+                    self.out_of_place.try_insert_value(val.addr, ())?;
+                }
             }
         }
         Ok(())

@@ -273,7 +273,7 @@ impl Pairer<'_> {
                 let value = self.vm.get(old, key)?;
                 if self.vm.kind(value) != Kind::Nil
                     && self.vm.kind(key) == Kind::String
-                    && self.vm.with_bytes(key, |name| self.identity.is_named(name)) == Some(false)
+                    && self.vm.with_bytes(key, |name| self.is_used(name)) == Some(false)
                 {
                     dropped.try_push((key, value, place))?;
                 }
@@ -321,6 +321,14 @@ impl Pairer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Does the file use a name for more than a local? (`M.count` may have become `local count`.)
+    fn is_used(&self, name: &[u8]) -> bool {
+        match &self.loaded.chunk {
+            Some(chunk) => chunk.has_name(name, self.vm.secret()),
+            None => self.identity.is_named(name),
+        }
     }
 
     /// How many elements more the list has on record than the file's table has.
