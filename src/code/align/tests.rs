@@ -178,8 +178,8 @@ fn elements_are_told_apart_by_strings_then_code_then_order() {
     );
     assert_eq!(
         v.becomes("return.list[]", 1),
-        None,
-        "which one is new cannot be told"
+        Some((2, Sequence)),
+        "equal numbers tell what nothing else does"
     );
 }
 
