@@ -338,7 +338,7 @@ describe("R5.2 what only the running program has", function()
       "local count = 0 commands[second] = function() count = count + 1 return count end")
     G.commands[G.second]()
     local report = app:update("M",
-      "local count = 100 commands[first] = function() return count end")
+      "local count = 100 commands[first] = function() return tonumber(('%d'):format(count)) end")
     assert.equal(1, report.functions.removed)
     assert.same({ 2, 2 }, { G.commands[G.second](), G.commands[G.first]() })
   end)

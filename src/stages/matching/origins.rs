@@ -32,8 +32,6 @@ use crate::support::mem::{TryInsert, TryPush, collected};
 const MOST_ROWS: usize = 10_000;
 /// Names of functions by which the rows of a list are known.
 const MOST_KEYS: usize = 16;
-/// Parents of parents of a definition whose places are asked for.
-const MOST_PARENTS: u32 = 32;
 /// So many names are made in one go.
 const FEW_NAMES: usize = 128;
 /// Entries of a table that are looked at for each field that is asked for.
@@ -796,13 +794,19 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
         };
         self.is_complete = true;
         let mut wanted: FxHashMap<i64, DefinitionId> = FxHashMap::default();
+        // A table stands before what is put into it.
+        let mut numbers: Vec<Option<i64>> = Vec::new();
+        numbers.try_reserve_exact(self.definitions.len() as usize)?;
         for (id, made) in self.definitions.iter() {
-            let is_table = !matches!(made.kind, ExpressionKind::Function(_));
-            if is_table
-                && made.is_single()
+            let is_function = matches!(made.kind, ExpressionKind::Function(_));
+            let number = match is_function || !made.is_single() {
+                true => None,
+                false => self.number_on_record(recorded, made, &numbers),
+            };
+            numbers.push(number);
+            if let Some(number) = number
                 && self.out.object(id).is_none()
                 && !self.several.contains(&id)
-                && let Some(number) = self.number_on_record(recorded, id, MOST_PARENTS)
             {
                 wanted.try_insert_value(number, id)?;
             }
@@ -829,17 +833,17 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
         Ok(found)
     }
 
-    /// The number of what a definition has made, by its own place and those of its parents.
+    /// The number of what a definition has made, by its own place; `numbers` has those of the
+    /// definitions before it.
     fn number_on_record(
         &self,
         recorded: &dyn OnRecord,
-        definition: DefinitionId,
-        steps: u32,
+        made: &Definition,
+        numbers: &[Option<i64>],
     ) -> Option<i64> {
-        let (definitions, steps) = (self.definitions, steps.checked_sub(1)?);
-        let made = definitions.get(definition)?;
+        let definitions = self.definitions;
         let of_parent = || match made.parent {
-            Parent::Definition(parent) => self.number_on_record(recorded, parent, steps),
+            Parent::Definition(parent) => *numbers.get(parent.0 as usize)?,
             Parent::Proto(_) => None,
         };
         let place = match definitions.store(made.place?)?.place {

@@ -187,12 +187,16 @@ impl Pairer<'_> {
     }
 
     fn is_moved(&mut self, place: Option<RecordedPlace>, old: Ref, new: Ref) -> Result<bool> {
-        let recorded = place.and_then(|place| self.out.base.get(place));
-        let Some(recorded) = recorded.and_then(Held::number) else {
+        let base = &self.out.base;
+        let has_object = |place: &RecordedPlace| {
+            let recorded = base.get(*place);
+            recorded.and_then(Held::number).is_some()
+        };
+        let Some(place) = place.filter(has_object) else {
             return Ok(false);
         };
         match self.number_of(old) {
-            Some(number) => Ok(number != recorded),
+            Some(number) => Ok(!base.had_object(place, number)),
             // What the module's own code makes anew (`M.state = make()`) goes on in the place.
             None => Ok(self.vm.val(old).is_table()
                 && self.identity.had_function(self.vm, new)
