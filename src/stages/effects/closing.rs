@@ -273,7 +273,7 @@ impl Effects<'_> {
             left_out: None,
             several: false,
             is_known: false,
-            instead: Instead::OfNothing,
+            instead: Instead::Nothing,
             repeated: &self.repeated,
             pending: Vec::new(),
             nested: 0,

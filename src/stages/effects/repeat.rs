@@ -115,11 +115,11 @@ pub enum Latitude {
 pub enum Instead {
     /// It adds something as well, or is another call.
     #[default]
-    OfNothing,
-    /// Of metatables alone. What differs takes the older one's place, and is there once.
-    OfMetatables,
-    /// Of metatables and what stands in fields or variables.
-    OfAll,
+    Nothing,
+    /// Metatables alone. What differs takes the older one's place, and is there once.
+    Metatables,
+    /// Metatables and what stands in fields or variables.
+    All,
 }
 
 /// A string, a number or an object, by identity, that a record holds (0), or that a table in it
@@ -446,8 +446,7 @@ impl Search<'_> {
         });
         self.instead = self.instead_of(&wanted);
         let is_untold = |one: &Wanted| one.what == What::Beside;
-        if wanted.iter().all(is_untold) || self.instead == Instead::OfMetatables && self.is_loose()
-        {
+        if wanted.iter().all(is_untold) || self.instead == Instead::Metatables && self.is_loose() {
             return Ok(None);
         }
         for one in wanted.iter().filter(|one| one.table.is_some()) {
@@ -503,11 +502,11 @@ impl Search<'_> {
         let is_metatable = |one: &Wanted| one.what == What::Metatable;
         let is_added = |one: &Wanted| self.vm.val(one.old).is_nil();
         if !wanted.iter().any(is_metatable) || wanted.iter().any(is_added) {
-            Instead::OfNothing
+            Instead::Nothing
         } else if wanted.iter().all(is_metatable) {
-            Instead::OfMetatables
+            Instead::Metatables
         } else {
-            Instead::OfAll
+            Instead::All
         }
     }
 

@@ -58,13 +58,24 @@ pub(super) struct Identity {
     base_dump: Option<Arc<Vec<u8>>>,
 }
 
+/// What is known of the text of the last load.
+#[derive(Default)]
+struct LastText {
+    definitions: Option<Arc<Definitions>>,
+    /// Its binary form.
+    dump: Option<Arc<Vec<u8>>>,
+}
+
 impl Identity {
     /// Aligns the definitions of both versions, whose objects are known.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     fn of(
-        (base, base_dump): (Option<Arc<Definitions>>, Option<Arc<Vec<u8>>>),
+        LastText {
+            definitions: base,
+            dump: base_dump,
+        }: LastText,
         (definitions, compiled): (Arc<Definitions>, &Compiled),
         [running, incoming]: [Origins; 2],
         renames: Renames<'_>,
@@ -754,7 +765,10 @@ impl Pairer<'_> {
     /// theirs.
     pub(super) fn identify(&mut self) -> Result<()> {
         let compiled = self.loaded.compiled.clone();
-        let (base, base_dump) = self.base_definitions()?;
+        let LastText {
+            definitions: base,
+            dump: base_dump,
+        } = self.last_text()?;
         let Some(definitions) = compiled.definitions(self.vm.secret(), base.as_deref())? else {
             return Ok(());
         };
@@ -763,36 +777,7 @@ impl Pairer<'_> {
         for (old, new) in &texts {
             renames.try_push((old, new))?;
         }
-        let mut functions = Vec::new();
-        for function in self.graph.own_functions() {
-            functions.try_push(SideFunction {
-                at: function.at,
-                info: function.info,
-                digest: None,
-            })?;
-        }
-        let roots = Roots {
-            value: self.loaded.value,
-            globals: self.context.globals,
-            changes: &self.loaded.changes,
-            functions: &functions,
-            entries: &|table| {
-                let order = self.loaded.fresh.order(table.addr)?;
-                Some((self.graph.entries(order)?, true))
-            },
-            recorded: None,
-        };
-        let fresh = &self.loaded.fresh;
-        let incoming = origins::find(
-            self.vm,
-            &definitions,
-            By::Prototype,
-            &roots,
-            |vm, _, object, _| {
-                let is_fresh = fresh.order(vm.val(object).addr).is_some();
-                Ok(if is_fresh { Put::Here } else { Put::OTHER })
-            },
-        )?;
+        let incoming = self.incoming_origins(&definitions)?;
         self.check_renames(&renames, base.as_deref(), &definitions)?;
         let functions = self.running_functions()?;
         let is_text_known = base.is_some();
@@ -855,7 +840,10 @@ impl Pairer<'_> {
             self.join_generations(&mut running)?;
         }
         self.identity = Identity::of(
-            (base, base_dump),
+            LastText {
+                definitions: base,
+                dump: base_dump,
+            },
             (definitions, &compiled),
             [running, incoming],
             &renames,
@@ -893,6 +881,40 @@ impl Pairer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The objects of the incoming version, by the definitions of the file.
+    fn incoming_origins(&mut self, definitions: &Definitions) -> Result<Origins> {
+        let mut functions = Vec::new();
+        for function in self.graph.own_functions() {
+            functions.try_push(SideFunction {
+                at: function.at,
+                info: function.info,
+                digest: None,
+            })?;
+        }
+        let roots = Roots {
+            value: self.loaded.value,
+            globals: self.context.globals,
+            changes: &self.loaded.changes,
+            functions: &functions,
+            entries: &|table| {
+                let order = self.loaded.fresh.order(table.addr)?;
+                Some((self.graph.entries(order)?, true))
+            },
+            recorded: None,
+        };
+        let fresh = &self.loaded.fresh;
+        origins::find(
+            self.vm,
+            definitions,
+            By::Prototype,
+            &roots,
+            |vm, _, object, _| {
+                let is_fresh = fresh.order(vm.val(object).addr).is_some();
+                Ok(if is_fresh { Put::Here } else { Put::OTHER })
+            },
+        )
     }
 
     /// The old names are those of the last load, the new ones those of the file.
@@ -936,17 +958,20 @@ impl Pairer<'_> {
     }
 
     /// The definitions of the last load and its binary form, if its text is known.
-    fn base_definitions(&mut self) -> Result<(Option<Arc<Definitions>>, Option<Arc<Vec<u8>>>)> {
+    fn last_text(&mut self) -> Result<LastText> {
         let last_main = self.loaded.last_main;
         if self.vm.kind(last_main) != Kind::Function || !self.out.base.is_known() {
-            return Ok((None, None));
+            return Ok(LastText::default());
         }
         let compiled = match &self.loaded.last {
             Some(last) if self.vm.same(last.main, last_main) => last.compiled.clone(),
             _ => self.vm.version_of(last_main)?.compiled,
         };
         let definitions = compiled.definitions(self.vm.secret(), None)?;
-        Ok((definitions, Some(compiled.dump.clone())))
+        Ok(LastText {
+            definitions,
+            dump: Some(compiled.dump.clone()),
+        })
     }
 
     /// The module's own functions that run, each with a digest of its code. Where the module was

@@ -87,12 +87,7 @@ impl Pairer<'_> {
         if slot.action == Action::Refer && !is_behaviour && goes_by_data {
             return Ok(Action::Merge);
         }
-        let place = match slot.key {
-            Ref::NIL => self
-                .path(slot.table, slot.parent)?
-                .map(|path| path.metatable()),
-            key => self.place_in(slot.table, slot.parent, key)?,
-        };
+        let place = self.slot_place(slot)?;
         let Some(mut touched) = self.touched(place, slot.old, slot.new)? else {
             return Ok(match slot.action {
                 Action::Refer if is_behaviour => Action::ReplaceImport,
@@ -175,7 +170,7 @@ impl Pairer<'_> {
     /// M.state = Lobby -- function Lobby.update() M.state = Battle end
     /// ```
     pub(super) fn is_moved_in_slot(&mut self, slot: &SlotDecision) -> Result<bool> {
-        let place = self.place_in(slot.table, slot.parent, slot.key)?;
+        let place = self.slot_place(slot)?;
         self.is_moved(place, slot.old, slot.new)
     }
 
@@ -201,6 +196,17 @@ impl Pairer<'_> {
             None => Ok(self.vm.val(old).is_table()
                 && self.identity.had_function(self.vm, new)
                 && !self.has_own_function(old, new)?),
+        }
+    }
+
+    /// Where the record has a slot, or a metatable.
+    fn slot_place(&mut self, slot: &SlotDecision) -> Result<Option<RecordedPlace>> {
+        match slot.key {
+            Ref::NIL => {
+                let path = self.path(slot.table, slot.parent)?;
+                Ok(path.map(|path| path.metatable()))
+            }
+            key => self.place_in(slot.table, slot.parent, key),
         }
     }
 

@@ -188,10 +188,10 @@ impl Search<'_> {
         found: &Assignment,
         best: &mut Option<(Assignment, bool)>,
     ) -> Result<()> {
-        if self.instead == Instead::OfMetatables && !self.has_same_code(found)? {
+        if self.instead == Instead::Metatables && !self.has_same_code(found)? {
             return Ok(()); // the new one brings it
         }
-        let is_instead = self.instead != Instead::OfNothing && !self.is_loose();
+        let is_instead = self.instead != Instead::Nothing && !self.is_loose();
         let (mut mine, mut is_certain) = (is_instead, found.guesses == 0);
         for (_, old) in &found.pairs {
             mine = mine || self.belongs(*old, DEPTH)?;
