@@ -38,7 +38,7 @@ use crate::support::mem::{TryInsert, TryPush};
 use closing::Ending;
 use former::{BothTexts, ByText};
 use left::NamedTables;
-use lent::LentFunction;
+use lent::LentFunctions;
 use names::FunctionNames;
 pub use past::Past;
 use past::{Spot, Write};
@@ -226,8 +226,8 @@ pub struct Effects<'a> {
     given: Vec<Ref>,
     /// First and last lines of the file's functions that calls were given.
     functions: Vec<(i32, i32)>,
-    /// What the main function lends to the module's own functions, by address.
-    lent: FxHashMap<usize, LentFunction>,
+    /// What the main function lends to the module's own functions.
+    lent: LentFunctions,
     /// Older tables that repeats have returned to the chunk: their data stay.
     handed: FxHashSet<u32>,
     /// Functions of the running module that the chunk has called itself, by address.
@@ -288,7 +288,7 @@ impl<'a> Effects<'a> {
             doubled: Vec::new(),
             given: Vec::new(),
             functions: Vec::new(),
-            lent: FxHashMap::default(),
+            lent: LentFunctions::default(),
             handed: FxHashSet::default(),
             older: FxHashSet::default(),
             calls: Calls::default(),

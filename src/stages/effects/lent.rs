@@ -1,18 +1,22 @@
 //! Functions that the chunk lends to its own: `M.each(list, function(x) … end)` calls what it was
 //! given, and nobody holds that afterwards.
 
+use rustc_hash::FxHashMap;
+
 use super::{Effects, Role};
 use crate::lua::calls::{CallFrame, Callee};
 use crate::lua::vm::Vm;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
-/// A function of the file that its main function gave to another one of the module's own.
-pub(super) struct LentFunction {
-    /// First and last line.
-    lines: (i32, i32),
-    /// It ran since.
-    has_run: bool,
+/// Functions of the file that its main function gave to others of the module's own: the first and
+/// last line of each.
+#[derive(Default)]
+pub(super) struct LentFunctions {
+    /// Those that have not run, by address.
+    waiting: FxHashMap<usize, (i32, i32)>,
+    /// Those that ran since the main function's last call.
+    ran: Vec<(i32, i32)>,
 }
 
 impl Effects<'_> {
@@ -30,35 +34,29 @@ impl Effects<'_> {
             self.end_loans()?;
         }
         match role {
-            Role::Between if !by_main => self.lent.clear(),
+            Role::Between if !by_main => self.lent = LentFunctions::default(),
             Role::Own if by_main => {
                 for arg in frame.arguments(vm)?.iter() {
                     let val = vm.val(arg);
                     if val.is_function() && frame.made.created(val.addr) {
                         let info = vm.info(arg)?.unwrap_or_default();
-                        let loan = LentFunction {
-                            lines: (info.line, info.last),
-                            has_run: false,
-                        };
-                        self.lent.try_insert_value(val.addr, loan)?;
+                        let lines = (info.line, info.last);
+                        self.lent.waiting.try_insert_value(val.addr, lines)?;
                     }
                 }
             }
             _ => {}
         }
-        if let Some(loan) = self.lent.get_mut(&callee.addr) {
-            loan.has_run = true;
+        if let Some(lines) = self.lent.waiting.remove(&callee.addr) {
+            self.lent.ran.try_push(lines)?;
         }
         Ok(())
     }
 
     /// Those that ran are known to have come to somebody.
     pub(super) fn end_loans(&mut self) -> Result<()> {
-        let functions = &mut self.functions;
-        for loan in self.lent.values().filter(|loan| loan.has_run) {
-            functions.try_push(loan.lines)?;
-        }
-        self.lent.retain(|_, loan| !loan.has_run);
+        self.functions.try_reserve(self.lent.ran.len())?;
+        self.functions.append(&mut self.lent.ran);
         Ok(())
     }
 }
