@@ -82,6 +82,8 @@ struct FormerFunctions {
     functions: FxHashMap<usize, Ref>,
     /// By the number of the lineage: the reload may have put the new one elsewhere.
     by_lineage: FxHashMap<i64, Ref>,
+    /// What the reload has put somewhere, by address: older generations stay where they are.
+    placed: FxHashSet<usize>,
 }
 
 impl FormerFunctions {
@@ -90,7 +92,11 @@ impl FormerFunctions {
             lineage,
             functions: FxHashMap::default(),
             by_lineage: FxHashMap::default(),
+            placed: FxHashSet::default(),
         };
+        for Op { new, .. } in ops {
+            former.placed.try_insert_value(vm.val(*new).addr, ())?;
+        }
         for Op { old, new, .. } in ops.iter().filter(|op| vm.val(op.old).is_function()) {
             former.functions.try_insert_value(vm.val(*old).addr, *old)?;
             if let Some(number) = lineage.of(vm, *old) {
@@ -110,7 +116,11 @@ impl FormerFunctions {
             return None;
         }
         let known = self.functions.get(&val.addr);
-        let by_lineage = || self.by_lineage.get(&self.lineage.of(vm, function)?);
+        let by_lineage = || {
+            let is_placed = self.placed.contains(&val.addr);
+            let number = self.lineage.of(vm, function).filter(|_| is_placed)?;
+            self.by_lineage.get(&number)
+        };
         known.or_else(by_lineage).copied()
     }
 }
