@@ -206,6 +206,21 @@ describe("hotreload.undo (R7.3)", function()
     assert.is_nil(M.more)
   end)
 
+  it("leaves older generations that the reload did not put anywhere", function()
+    local function version(n)
+      return ("local M = { data = {} } function M.f() return %d end return M"):format(n)
+    end
+    local N = app:module("n", version(1))
+    local bus = app:module("bus", "return { list = {} }")
+    N.data.saved, bus.list[1] = N.f, N.f
+    app:update("n", version(2))
+    local before = { N.data.saved(), bus.list[1]() }
+    app:update("n", version(3))
+    assert.is_true(undo "n")
+    assert.equal(2, N.f())
+    assert.same(before, { N.data.saved(), bus.list[1]() })
+  end)
+
   it("is refused while the module's hook runs", function()
     local source = V2:gsub("return M%s*$", "function M.__hotfix() coroutine.yield() end return M")
     local thread = coroutine.create(function() return app:reload("m", { source = source }) end)
