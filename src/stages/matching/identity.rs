@@ -186,6 +186,13 @@ impl Identity {
         self.running.definition(vm.val(object).addr)
     }
 
+    /// Is it known which definition made a running object, and that it makes no other?
+    pub(super) fn is_of_one_definition(&self, vm: &Vm, object: Ref) -> bool {
+        let id = self.running_definition(vm, object);
+        let made = id.and_then(|id| self.base.as_deref()?.get(id));
+        made.is_some_and(Definition::is_single)
+    }
+
     /// The definition of an incoming object.
     pub(super) fn incoming_definition(&self, vm: &Vm, object: Ref) -> Option<DefinitionId> {
         self.incoming.definition(vm.val(object).addr)

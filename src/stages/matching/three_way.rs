@@ -190,13 +190,15 @@ impl Pairer<'_> {
         let Some(place) = place.filter(has_object) else {
             return Ok(false);
         };
-        match self.number_of(old) {
-            Some(number) => Ok(!base.had_object(place, number)),
-            // What the module's own code makes anew (`M.state = make()`) goes on in the place.
-            None => Ok(self.vm.val(old).is_table()
-                && self.identity.had_function(self.vm, new)
-                && !self.has_own_function(old, new)?),
+        let number = self.number_of(old);
+        if number.is_some_and(|number| base.had_object(place, number)) {
+            return Ok(false);
         }
+        // What the module's own code makes anew (`M.state = make()`) goes on in the place.
+        Ok(self.identity.is_of_one_definition(self.vm, old)
+            || self.vm.val(old).is_table()
+                && self.identity.had_function(self.vm, new)
+                && !self.has_own_function(old, new)?)
     }
 
     /// Where the record has a slot, or a metatable.
