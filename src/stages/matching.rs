@@ -68,7 +68,7 @@ use crate::stages::find::Context;
 use crate::stages::load::Loaded;
 use crate::stages::matching::nesting::Nesting;
 use crate::support::error::{Result, shown};
-use crate::support::mem::{TryInsert, TryPush, copied, sort_by_number};
+use crate::support::mem::{TryPush, copied, sort_by_number};
 
 /// The tables and cells of a small module.
 const SOME: usize = 28;
@@ -223,8 +223,6 @@ struct QueuedChild {
     /// It stands in a table that the running version has, under a name that the running version
     /// lacks there. (An integer is a registration's, and no name.)
     added: bool,
-    /// The program has taken it out, and it stays away (R5.3).
-    is_away: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -990,7 +988,6 @@ impl Pairer<'_> {
             added: slot.action == Action::Add
                 && entry.old_val.is_nil()
                 && self.vm.integer(slot.key).is_none(),
-            is_away: slot.action == Action::Keep && entry.old_val.is_nil(),
         })
     }
 
@@ -1016,7 +1013,6 @@ impl Pairer<'_> {
             old,
             kind: ChildKind::Edge,
             added: false,
-            is_away: false,
         })
     }
 
@@ -1048,9 +1044,6 @@ impl Pairer<'_> {
                     let f2 = self.function2_of(child.order, child.new, child.site)?;
                     if let Some(new) = f2.and_then(|f2| self.out.new.get_mut(f2 as usize)) {
                         new.added |= child.added;
-                    }
-                    if let Some(f2) = f2.filter(|_| child.is_away) {
-                        self.out.left_out.try_insert_value(f2, ())?;
                     }
                 }
                 ChildKind::Edge => {

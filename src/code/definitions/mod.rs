@@ -471,6 +471,17 @@ impl Definitions {
         stores.filter_map(|(_, store)| Some((*store, self.store(*store)?)))
     }
 
+    /// Does the text put a function of its own into a definition's object?
+    pub fn bears_function(&self, id: DefinitionId) -> bool {
+        self.stores_into(id).any(|(_, store)| {
+            let Symbol::Definition(value) = store.value else {
+                return false;
+            };
+            let made = self.get(value).map(|made| made.kind);
+            matches!(made, Some(ExpressionKind::Function(_)))
+        })
+    }
+
     /// Is it an element of a list by the text, or what the text puts under a number that has a
     /// name?
     pub fn is_element(&self, definition: &Definition) -> bool {

@@ -654,11 +654,7 @@ impl Pairer<'_> {
             site,
             fit,
         };
-        let relation = match self.relation(old, new) {
-            Relation::Unknown if self.is_moved_in_cell(&pair)? => Relation::Other,
-            relation => relation,
-        };
-        match relation {
+        match self.relation_in_cell(&pair)? {
             Relation::Same(_) => self.pair_tables(old, new, site, fit)?,
             Relation::Other => {
                 pair.fate = CellFate::Refer;
@@ -668,6 +664,14 @@ impl Pairer<'_> {
             Relation::Unknown => self.pair_tables(old, new, site, fit)?,
         }
         self.out.cell_pairs.try_push(pair)
+    }
+
+    /// What is known of the objects that two cells hold, by their definitions and by the record.
+    fn relation_in_cell(&mut self, pair: &CellPair) -> Result<Relation> {
+        Ok(match self.relation(pair.old_value, pair.new_value) {
+            Relation::Unknown if self.is_moved_in_cell(pair)? => Relation::Other,
+            relation => relation,
+        })
     }
 
     /// Two cells that hold functions.
@@ -680,11 +684,7 @@ impl Pairer<'_> {
         let own = f1
             .and_then(|f1| self.out.old.get(f1 as usize))
             .is_some_and(|old| old.own);
-        let relation = match self.relation(pair.old_value, pair.new_value) {
-            Relation::Unknown if own && self.is_moved_in_cell(&pair)? => Relation::Other,
-            relation => relation,
-        };
-        if own && relation == Relation::Other {
+        if own && self.relation_in_cell(&pair)? == Relation::Other {
             pair.fate = CellFate::Refer;
         } else if let (Some(f1), Some(f2)) = (f1, f2)
             && (own || self.are_twins(f1, f2)?)

@@ -42,7 +42,6 @@ impl Pairer<'_> {
                     old: Ref::NIL,
                     kind,
                     added: false,
-                    is_away: false,
                 })
             };
             match order {

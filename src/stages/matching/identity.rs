@@ -214,15 +214,7 @@ impl Identity {
             let id = self.incoming.definition(vm.val(table).addr)?;
             self.base.as_deref().zip(self.base(id))
         };
-        known().is_some_and(|(base, (id, _))| {
-            base.stores_into(id).any(|(_, store)| {
-                let Symbol::Definition(value) = store.value else {
-                    return false;
-                };
-                let made = base.get(value).map(|made| made.kind);
-                matches!(made, Some(ExpressionKind::Function(_)))
-            })
-        })
+        known().is_some_and(|(base, (id, _))| base.bears_function(id))
     }
 
     /// Had the last version of the text the definition that made the incoming object?

@@ -8,6 +8,7 @@
 
 use rustc_hash::FxHashSet;
 
+use super::identity::Relation;
 use super::{Action, Cell1, CellFate, CellPair, EntryPair, Pairer, SlotDecision, TablePair};
 use crate::lua::vm::{KeyValue, Kind, Ref, TableCursor, Val, Vm};
 use crate::model::base::{self, Base, Held, Path, RecordedPlace};
@@ -213,7 +214,7 @@ impl Pairer<'_> {
             return Ok(action);
         }
         if !matches!(action, Action::Add | Action::Keep) {
-            let is_moved = self.relation(slot.old, slot.new) == super::identity::Relation::Unknown
+            let is_moved = self.relation(slot.old, slot.new) == Relation::Unknown
                 && self.is_moved_in_slot(slot)?;
             return Ok(if is_moved { Action::Refer } else { action });
         }

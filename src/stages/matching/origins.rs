@@ -807,7 +807,8 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
             if let Some(number) = number
                 && self.out.object(id).is_none()
                 && !self.several.contains(&id)
-                && self.has_function(id)
+                && self.definitions.bears_function(id)
+            // plain data go by their places
             {
                 wanted.try_insert_value(number, id)?;
             }
@@ -832,18 +833,6 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
             }
         }
         Ok(found)
-    }
-
-    /// Does the text put a function into what a definition makes? Plain data go by their places.
-    fn has_function(&self, definition: DefinitionId) -> bool {
-        let definitions = self.definitions;
-        definitions.stores_into(definition).any(|(_, store)| {
-            let Symbol::Definition(value) = store.value else {
-                return false;
-            };
-            let made = definitions.get(value).map(|made| made.kind);
-            matches!(made, Some(ExpressionKind::Function(_)))
-        })
     }
 
     /// The number of what a definition has made, by its own place; `numbers` has those of the
