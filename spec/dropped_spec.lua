@@ -99,6 +99,36 @@ describe("state that no function of the file uses (R5.2)", function()
     }, report.warnings)
   end)
 
+  it("may be a global that has become a local or a field", function()
+    local function counter(set, name)
+      return ("%s function count() %s = %s + 1 return %s end"):format(set, name, name, name)
+    end
+    for _, new in ipairs {
+      counter("local visits = 0", "visits"), counter("T = { visits = 0 }", "T.visits"),
+      counter("calls = 0", "calls"),
+    } do
+      app:module("m", counter("visits = 0", "visits"))
+      assert.equal(1, _G.count())
+      assert.same({
+        "_G.visits (number 1): nothing in the file uses it; keep it in the file, or its value is "
+          .. "lost",
+      }, app:update("m", new).warnings)
+      assert.same({}, app:reloaded("m").warnings)
+      app:unload()
+      app = program.new()
+    end
+  end)
+
+  it("is no global that the file uses, or left as it is", function()
+    app:module("m", "visits, limit = 0, 5 function count() visits = visits + 1 end")
+    _G.count()
+    local report = app:update("m", "local limit = 5 visits = 1 * 0 "
+      .. "function count() visits = visits + limit end")
+    assert.same({}, report.warnings)
+    report = app:update("m", "local limit = 5 function count() visits = visits + limit end")
+    assert.same({}, report.warnings)
+  end)
+
   it("is no loss if it leads to what other modules hold", function()
     app:module("m", "return { text = { lib = string }, one = 1 }")
     assert.same({}, app:update("m", "return { one = 1 }").warnings)

@@ -98,6 +98,25 @@ describe("report (R10)", function()
     assert.same({ "m.added@added_cell" }, report.paths.cells.fresh)
   end)
 
+  it("counts no function as added in whose place the program has chosen another one", function()
+    local file = [[
+      local M, by, inner = {}, function() return "file" end, { f = function() return "file" end }
+      local both = function() return "both" end
+      function M.set(f, t) by, inner, both = f, t, f end
+      function M.call() return by(), inner.f(), both() end
+    ]]
+    local chosen = app:module("chosen", file .. "return M")
+    local function mine() return "program" end
+    chosen.set(mine, { f = mine })
+    local report = app:update("chosen", "-- moved\n" .. file:gsub('"file"', '"new"') .. "return M")
+    assert.same({ "program", "program", "program" }, { chosen.call() })
+    assert.equal(0, report.functions.added)
+    assert.matches("nothing to do", tostring(app:reloaded "chosen"), 1, true)
+    report = app:update("chosen", file .. "M.list = { { both } } return M", { report = "full" })
+    assert.same({ "chosen.list[1][1]" }, report.paths.functions.added)
+    assert.equal("both", chosen.list[1][1]())
+  end)
+
   it("counts data that was kept and data that was added", function()
     local report = app:reloaded("m", { report = "full" })
     assert.equal(1, report.data.added)

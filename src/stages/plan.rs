@@ -167,7 +167,7 @@ pub fn plan(
     planner.cells()?;
     planner.references()?;
     planner.calls()?;
-    planner.tables_out_of_place()?;
+    planner.values_out_of_place()?;
     planner.functions()?;
     planner.finalizers()?;
     let Planner { vm, mut out, .. } = planner;
@@ -477,12 +477,8 @@ impl Planner<'_> {
             }
             Action::Merge => self.merged(slot),
             Action::Keep => {
-                if is_function(self.vm, slot.new) {
-                    if !self.vm.val(slot.old).is_nil() {
-                        return Ok(()); // a callable table may wrap it
-                    }
-                    let address = self.vm.val(slot.new).addr;
-                    self.out_of_place.try_insert_value(address, ())?;
+                if is_function(self.vm, slot.new) && !self.vm.val(slot.old).is_nil() {
+                    return Ok(()); // a callable table may wrap it
                 }
                 let site = self.slot_site(slot)?;
                 self.out.tally.data_kept.try_push(site)
@@ -930,32 +926,57 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Where the program's choice stays, the file's table comes to no place, nor do its functions.
-    fn tables_out_of_place(&mut self) -> Result<()> {
+    /// Where the program's choice stays, what the file has comes to no place: a function, or a
+    /// table with its functions.
+    fn values_out_of_place(&mut self) -> Result<()> {
         let pairing = &*self.pairing;
         let slots = pairing.slots.iter();
         let slots = slots.map(|slot| (slot.new, slot.action == Action::Keep));
         let cells = pairing.cell_pairs.iter();
         let cells = cells.map(|pair| (pair.new_value, pair.fate == CellFate::Keep));
-        let mut away: FxHashMap<usize, Ref> = FxHashMap::default();
-        let mut placed: FxHashSet<usize> = FxHashSet::default();
-        for (table, stays) in slots.chain(cells) {
-            let val = self.vm.val(table);
-            if !val.is_table() || self.loaded.fresh.order(val.addr).is_none() {
+        let (mut away, mut placed) = (Vec::new(), Vec::new());
+        for (value, stays) in slots.chain(cells) {
+            let val = self.vm.val(value);
+            if !val.is_table() && !val.is_function()
+                || self.loaded.fresh.order(val.addr).is_none()
+                || pairing.tables.contains_key(&val.addr)
+            {
                 continue;
             }
-            if !stays {
-                placed.try_insert_value(val.addr, ())?;
-            } else if !pairing.tables.contains_key(&val.addr) {
-                away.try_insert_value(val.addr, table)?;
-            }
+            let list = if stays { &mut away } else { &mut placed };
+            list.try_push(value)?;
         }
-        away.retain(|address, _| !placed.contains(address));
-        for table in away.into_values() {
-            for value in self.vm.keep_entries(table)?.values() {
-                let val = self.vm.val(value);
-                if val.is_function() {
-                    self.out_of_place.try_insert_value(val.addr, ())?;
+        if away.is_empty() {
+            return Ok(());
+        }
+        let mut met = FxHashSet::default();
+        self.functions_in(placed, &mut met, |_| Ok(()))?;
+        let mut out_of_place = std::mem::take(&mut self.out_of_place);
+        let met_away = |address| out_of_place.try_insert_value(address, ()).map(drop);
+        self.functions_in(away, &mut met, met_away)?;
+        self.out_of_place = out_of_place;
+        Ok(())
+    }
+
+    /// Tells of each function among values and in the tables among them that the file has made,
+    /// unless it was `met`.
+    fn functions_in(
+        &mut self,
+        mut values: Vec<Ref>,
+        met: &mut FxHashSet<usize>,
+        mut tell: impl FnMut(usize) -> Result<()>,
+    ) -> Result<()> {
+        while let Some(value) = values.pop() {
+            let val = self.vm.val(value);
+            let is_fresh = self.loaded.fresh.order(val.addr).is_some();
+            if !is_fresh || met.try_insert_value(val.addr, ())?.is_some() {
+                continue;
+            }
+            if val.is_function() {
+                tell(val.addr)?;
+            } else if val.is_table() && !self.pairing.tables.contains_key(&val.addr) {
+                for value in self.vm.keep_entries(value)?.values() {
+                    values.try_push(value)?;
                 }
             }
         }

@@ -13,9 +13,10 @@ use rustc_hash::FxHashSet;
 use super::Pairer;
 use super::cells::Cell1;
 use super::merge::is_scalar;
+use crate::code::definitions::{Constant, Definitions, Destination, StringId, Symbol};
 use crate::lua::vm::{KeptEntry, KeyValue, Kind, Ref, Vm};
 use crate::model::base::{self, Path, RecordedPlace};
-use crate::model::site::SiteId;
+use crate::model::site::{Root, SiteId};
 use crate::support::error::{Result, shown};
 use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
@@ -35,6 +36,7 @@ impl Pairer<'_> {
             return Ok(());
         }
         self.dropped_locals()?;
+        self.dropped_globals()?;
         self.dropped_fields()
     }
 
@@ -235,6 +237,54 @@ impl Pairer<'_> {
         (is_only && self.out.base.is_there(place)).then_some(place)
     }
 
+    /// Globals that the last load set and the file does not set: nothing of the file has their
+    /// names, or they have become fields.
+    fn dropped_globals(&mut self) -> Result<()> {
+        let former = self.identity.base_texts();
+        let Some(former) = former.filter(|_| self.identity.is_text_edited()) else {
+            return Ok(());
+        };
+        let path = Path::root(self.vm, Root::Globals.name());
+        let mut names = Vec::new();
+        for (_, store) in former.global_stores()? {
+            if let Destination::Global(name) = store.place
+                && store.proto == 0
+                && !self.identity.sets_global(former.text(name))
+            {
+                names.try_push(name)?;
+            }
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        let now = self.identity.definitions();
+        let (had, has) = (field_names(&former)?, now.map(field_names).transpose()?);
+        let is_field = |name| {
+            let now = now.and_then(|now| now.find(former.text(name)));
+            let is_field =
+                now.is_some_and(|now| has.as_ref().is_some_and(|has| has.contains(&now)));
+            is_field && !had.contains(&name)
+        };
+        names.retain(|name| is_field(*name) || !self.is_used(former.text(*name)));
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            let key = self.vm.string(former.text(name))?;
+            let value = self.vm.get(self.context.globals, key)?;
+            let place = self.vm.digest(key).map(|key| path.place(key));
+            let Some(place) = place.filter(|place| self.out.base.is_there(*place)) else {
+                continue;
+            };
+            if self.is_changed_state(place, value)? {
+                let site = self.out.sites.key(SiteId::GLOBALS, key)?;
+                let what = self.out.sites.path(self.vm, &self.context.title, site);
+                let name = former.text(name);
+                self.warn_of_state(&what, "nothing in the file", name, value, Vec::new())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Fields of tables that go on, whose names do not even occur in the file.
     fn dropped_fields(&mut self) -> Result<()> {
         for (new, old) in copied(&self.out.paired)? {
@@ -404,6 +454,19 @@ impl Pairer<'_> {
         let warning = format!("{what} ({held}): {who} uses it{advice}");
         self.out.warnings.try_push(warning)
     }
+}
+
+/// The names of the fields that the main function of a version sets.
+fn field_names(version: &Definitions) -> Result<FxHashSet<StringId>> {
+    let mut names = FxHashSet::default();
+    for store in version.main_stores() {
+        if let Destination::Field { key, .. } = store.place
+            && let Symbol::Constant(Constant::String(name)) = key
+        {
+            names.try_insert_value(name, ())?;
+        }
+    }
+    Ok(names)
 }
 
 /// A value as a warning has it.

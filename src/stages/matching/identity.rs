@@ -442,6 +442,14 @@ impl Identity {
         definitions.is_none_or(|definitions| definitions.find(name).is_some())
     }
 
+    /// Does the text set a global of this name? Yes, if that is not known.
+    pub(super) fn sets_global(&self, name: &[u8]) -> bool {
+        self.definitions.as_ref().is_none_or(|definitions| {
+            let name = definitions.find(name);
+            name.is_some_and(|name| definitions.stores_to_global(name).next().is_some())
+        })
+    }
+
     /// Had the text of the last load this name?
     pub(super) fn was_named(&self, name: &[u8]) -> bool {
         let base = self.base.as_ref();
