@@ -97,17 +97,20 @@ local function module(text, how)
     end
 end
 
---- A module that registers `n` handlers on one bus, one a line; `fresh` begins the names of its
---- events.
-local function registrations(line, fresh)
-    local text = lines("local bus, M = require 'bus', {}",
-        fresh and line:gsub("'e", "'" .. fresh) or line, "return M")
+--- A module that registers `n` handlers on one bus, one a line, or all with one call; `fresh`
+--- begins the names of its events.
+local function registrations(line, fresh, call)
+    local text = lines("local bus, M = require 'bus', {} " .. (call and call .. " {" or ""),
+        fresh and line:gsub("'e", "'" .. fresh) or line, (call and "}" or "") .. " return M")
     return function(...)
         if not package.loaded.bus then
             write("bus", [[
                 local bus = { list = {} }
                 function bus.on(event, f) bus.list[#bus.list + 1] = { event = event, f = f } end
                 function bus.add(_, data, f) bus.list[#bus.list + 1] = { data = data, f = f } end
+                function bus.all(handlers)
+                    for event, f in pairs(handlers) do bus.on(event, f) end
+                end
                 return bus]])
         end
         return module(text)(...)
@@ -196,6 +199,8 @@ local dimensions = {
     { "registrations", registrations "function M.f$i() return $v end bus.on('e$i', M.f$i)" },
     { "registrations without names",
         registrations "bus.on('e$i', function() return M, $i, $v end)" },
+    { "registrations with one call",
+        registrations("e$i = function() return $v end,", nil, "bus.all") },
     { "registrations, new",
         registrations("function M.f$i() return $v end bus.on('e$i', M.f$i)", "e$v.") },
     { "functions, undone",

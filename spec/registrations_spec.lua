@@ -1516,6 +1516,29 @@ describe("registrations", function()
     end
   end)
 
+  describe("of more functions than ways are tried,", function()
+    before_each(start)
+    after_each(stop)
+
+    it("with one call", function()
+      local bus = app:module("bus", [[
+        local bus = { list = {} }
+        function bus.all(handlers)
+          for event, f in pairs(handlers) do bus.list[#bus.list + 1] = { event = event, f = f } end
+        end
+        return bus
+      ]])
+      local lines = {}
+      for i = 1, 20500 do lines[i] = ("e%d = function() return %d end,"):format(i, i) end
+      local file = "require 'bus'.all {" .. table.concat(lines, "\n") .. "}"
+      app:module("m", file)
+      for _ = 1, 2 do
+        local report = app:reloaded "m"
+        assert.same({ 20500, 0, 0 }, { #bus.list, report.calls.new, #report.limits })
+      end
+    end)
+  end)
+
   describe("that the file no longer makes", function()
     local bus
     before_each(function()

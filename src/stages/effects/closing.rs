@@ -747,7 +747,7 @@ impl Effects<'_> {
                 .is_some_and(|chunk| chunk.has_name(name, vm.secret()))
         };
         let is_named = key.is_some_and(|key| vm.with_bytes(key, names).unwrap_or(false));
-        let is_given = |value| call.given.values.contains(&vm.key_hash(value));
+        let is_given = |value| call.given.times(vm, value) > 0;
         call.runs_file && is_named || key.is_none_or(is_given) && is_given(write.new)
     }
 

@@ -67,9 +67,6 @@ impl Effects<'_> {
         let val = vm.val(value);
         match val.kind {
             Kind::Nil => {}
-            Kind::Boolean => {
-                given.values.try_insert_value(vm.key_hash(value), ())?;
-            }
             Kind::Table | Kind::Function | Kind::Thread if self.is_new(made, val) => {
                 given.held.try_push(value)?;
                 if !val.is_table() || depth == 0 {
@@ -81,8 +78,7 @@ impl Effects<'_> {
                 given.is_cut |= entries.len() as usize == MOST_GIVEN;
                 for KeyValue { key, value } in entries.iter() {
                     if vm.kind(key) == Kind::String {
-                        given.values.try_insert_value(vm.key_hash(key), ())?;
-                        given.held.try_push(key)?;
+                        given.give(vm, key)?;
                     }
                     let held = self.give(vm, made, given, value, depth - 1)?;
                     let entry = mixed(vm.digest(key).unwrap_or_default(), held);
@@ -90,10 +86,7 @@ impl Effects<'_> {
                 }
                 return Ok(digest);
             }
-            _ => {
-                given.values.try_insert_value(vm.key_hash(value), ())?;
-                given.held.try_push(value)?;
-            }
+            _ => given.give(vm, value)?,
         }
         Ok(vm.digest(value).unwrap_or_default())
     }

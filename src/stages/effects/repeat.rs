@@ -12,6 +12,7 @@ mod unify;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use self::search::BoundKeys;
 use self::unify::{are_same_but_digits, score};
 use super::names::{FunctionNames, MatchStrength, NameSources};
 use super::past::{Past, SMALL, Spot, Write};
@@ -179,11 +180,12 @@ pub struct Holders {
 /// made.
 #[derive(Default)]
 pub struct CallArguments {
-    /// Strings, numbers, booleans, and objects that existed before, by identity.
-    pub values: FxHashSet<(Kind, u64)>,
+    /// Strings, numbers, booleans, and objects that existed before, by identity: the first such
+    /// value, and how often it was given.
+    values: FxHashMap<(Kind, u64), (Ref, usize)>,
     /// Strings and numbers that are arguments themselves, by identity.
     pub direct: FxHashSet<(Kind, u64)>,
-    /// The same as `values` but for booleans, held.
+    /// The same as `values` but for booleans, each as often as it was given, and objects of the load.
     pub held: Vec<Ref>,
     /// Tables of the load among the arguments.
     pub tables: FxHashSet<usize>,
@@ -196,6 +198,27 @@ pub struct CallArguments {
 }
 
 impl CallArguments {
+    /// The call was given a value.
+    pub fn give(&mut self, vm: &Vm, value: Ref) -> Result<()> {
+        let key = vm.key_hash(value);
+        let known = self.values.get(&key).copied();
+        let (first, count) = known.unwrap_or((value, 0));
+        self.values.try_insert_value(key, (first, count + 1))?;
+        if key.0 != Kind::Boolean {
+            self.held.try_push(value)?;
+        }
+        Ok(())
+    }
+
+    /// How often the call was given a value.
+    pub fn times(&self, vm: &Vm, value: Ref) -> usize {
+        let known = self.values.get(&vm.key_hash(value));
+        known.map_or(
+            0,
+            |(given, times)| if vm.same(*given, value) { *times } else { 0 },
+        )
+    }
+
     /// Does a name or number tell which registration it is that the given tables say something of?
     pub fn names_data(&self) -> bool {
         !self.direct.is_empty() && !self.tables.is_empty()
@@ -469,7 +492,7 @@ impl Search<'_> {
             let mut assignment = Assignment::default();
             let mut best = None;
             let mut tries = 0;
-            let mut keys = Vec::new();
+            let mut keys = BoundKeys::default();
             if wanted.len() > MOST_WRITES {
                 if wanted.iter().any(|one| one.candidates.len() > 1) {
                     self.cut = Some((
@@ -514,18 +537,24 @@ impl Search<'_> {
     /// too: which older objects these are says the other place, as an index in a list is no name.
     fn lists_of_others(&mut self, wanted: &[Wanted]) -> Result<FxHashSet<usize>> {
         let mut lists: FxHashSet<usize> = FxHashSet::default();
+        let mut placed: FxHashSet<usize> = FxHashSet::default();
+        for one in wanted.iter().filter(|_| wanted.len() > 1) {
+            for val in [self.vm.val(one.key), self.vm.val(one.new)] {
+                if Self::is_object(val) {
+                    placed.try_insert_value(val.addr, ())?;
+                }
+            }
+        }
         for one in wanted.iter().filter(|_| wanted.len() > 1) {
             let val = self.vm.val(one.new);
             if !val.is_table() || !self.is_new(val) {
                 continue;
             }
             for KeyValue { key, value } in self.vm.keep_some(one.new, SMALL)?.iter() {
-                let vm = &*self.vm;
-                let is_it = |other: Ref| Self::is_object(vm.val(value)) && vm.same(other, value);
-                if vm.integer(key).is_some()
-                    && wanted.iter().any(|one| is_it(one.key) || is_it(one.new))
-                {
-                    lists.try_insert_value(val.addr, ())?;
+                let val = self.vm.val(value);
+                let is_placed = Self::is_object(val) && placed.contains(&val.addr);
+                if is_placed && self.vm.integer(key).is_some() {
+                    lists.try_insert_value(self.vm.val(one.new).addr, ())?;
                 }
             }
         }
@@ -692,12 +721,8 @@ impl Search<'_> {
         }
     }
 
+    /// Is it what the call was given? (Two booleans that are equal say nothing.)
     fn is_given(&self, value: Ref) -> bool {
-        self.given.values.contains(&self.vm.key_hash(value))
-            && self
-                .given
-                .held
-                .iter()
-                .any(|given| self.vm.same(*given, value))
+        self.vm.kind(value) != Kind::Boolean && self.given.times(self.vm, value) > 0
     }
 }

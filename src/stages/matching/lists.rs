@@ -943,9 +943,9 @@ impl Pairer<'_> {
         let stands = |new: usize| {
             Matched::at(&matched.of_new, new).filter(|old| stays.get(*old) == Some(&true))
         };
-        // By the place in the running list: twice its number, and one more for what stands behind
-        // it.
-        let end = 2 * matched.old.len() + 1;
+        // By the place in the running list. Each element has three numbers: what comes before it,
+        // itself, and what comes behind it.
+        let end = 3 * matched.old.len();
         let mut places: Vec<(usize, Stands)> = Vec::new();
         let mut next = none(matched.new.len() + 1, None)?;
         for new in (0..matched.new.len()).rev() {
@@ -959,8 +959,8 @@ impl Pairer<'_> {
             last = stands(new).or(last);
             if *added {
                 let place = match (last, Matched::at(&next, new)) {
-                    (Some(old), _) => 2 * old + 2,
-                    (None, Some(old)) => 2 * old,
+                    (Some(old), _) => 3 * old + 2,
+                    (None, Some(old)) => 3 * old,
                     (None, None) => end,
                 };
                 places.try_push((place, Stands::Written(new)))?;
@@ -968,7 +968,7 @@ impl Pairer<'_> {
         }
         for old in 0..matched.old.len() {
             if stays.get(old) == Some(&true) {
-                places.try_push((2 * old + 1, Stands::Running(old)))?;
+                places.try_push((3 * old + 1, Stands::Running(old)))?;
             }
         }
         places.sort_by_key(|(place, _)| *place);

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use rustc_hash::FxHashMap;
+
 use super::super::names::MatchStrength;
 use super::unify::score;
 use super::{
@@ -10,7 +12,28 @@ use super::{
 use crate::lua::heap::Place;
 use crate::lua::vm::Ref;
 use crate::support::error::Result;
-use crate::support::mem::{TryPush, copied};
+use crate::support::mem::{TryInsert, TryPush, copied};
+
+/// The older key for which each new integer key stands.
+#[derive(Default)]
+pub(super) struct BoundKeys {
+    by: FxHashMap<i64, Ref>,
+    order: Vec<i64>,
+}
+
+impl BoundKeys {
+    fn bind(&mut self, new: i64, old: Ref) -> Result<()> {
+        self.order.try_push(new)?;
+        self.by.try_insert_value(new, old).map(drop)
+    }
+
+    /// Forgets all but the first ones.
+    fn truncate(&mut self, count: usize) {
+        for new in self.order.drain(count.min(self.order.len())..) {
+            self.by.remove(&new);
+        }
+    }
+}
 
 impl Search<'_> {
     /// Tries the candidates of the first write that is left, then the rest.
@@ -18,7 +41,7 @@ impl Search<'_> {
         &mut self,
         wanted: &[Wanted],
         assignment: &mut Assignment,
-        keys: &mut Vec<(i64, Ref)>,
+        keys: &mut BoundKeys,
         keying: Keying,
         tries: &mut u32,
         best: &mut Option<(Assignment, bool)>,
@@ -38,7 +61,7 @@ impl Search<'_> {
             };
         }
         for candidate in &one.candidates {
-            let (mark, bound) = (assignment.mark(), keys.len());
+            let (mark, bound) = (assignment.mark(), keys.order.len());
             if self.fits(one, *candidate, assignment, keys, keying)? {
                 self.search(rest, assignment, keys, keying, tries, best)?;
             }
@@ -75,8 +98,9 @@ impl Search<'_> {
         keying: Keying,
         best: &mut Option<(Assignment, bool)>,
     ) -> Result<()> {
-        let (mut keys, mut tries) = (Vec::new(), 0);
+        let (mut keys, mut tries) = (BoundKeys::default(), 0u32);
         for one in wanted {
+            tries = tries.saturating_sub(1); // the first one of each is free
             if one.what == What::Beside {
                 if !self.stands_beside(one, &keys, keying) {
                     return Ok(());
@@ -85,7 +109,7 @@ impl Search<'_> {
             }
             let mut found = false;
             for candidate in &one.candidates {
-                let (mark, bound) = (assignment.mark(), keys.len());
+                let (mark, bound) = (assignment.mark(), keys.order.len());
                 tries += 1;
                 found = tries <= MOST_TRIES
                     && self.fits(one, *candidate, assignment, &mut keys, keying)?;
@@ -106,13 +130,11 @@ impl Search<'_> {
     }
 
     /// Does what was given beside objects stand under the older key as well?
-    fn stands_beside(&self, one: &Wanted, keys: &[(i64, Ref)], keying: Keying) -> bool {
+    fn stands_beside(&self, one: &Wanted, keys: &BoundKeys, keying: Keying) -> bool {
         let integer = self.vm.integer(one.key);
-        let known = keys
-            .iter()
-            .find(|(new, _)| keying == Keying::Bound && Some(*new) == integer);
-        match (known, one.table) {
-            (Some((_, old_key)), Some(table)) => {
+        let known = integer.filter(|_| keying == Keying::Bound);
+        match (known.and_then(|new| keys.by.get(&new)), one.table) {
+            (Some(old_key), Some(table)) => {
                 self.vm.holds(self.past.table(table), *old_key, one.new)
             }
             _ => true,
@@ -126,7 +148,7 @@ impl Search<'_> {
         one: &Wanted,
         (old, old_key): (Ref, Ref),
         assignment: &mut Assignment,
-        keys: &mut Vec<(i64, Ref)>,
+        keys: &mut BoundKeys,
         keying: Keying,
     ) -> Result<bool> {
         let table = one.table.map(|table| self.past.table(table));
@@ -156,10 +178,10 @@ impl Search<'_> {
         if old_key != Ref::NIL && self.vm.val(one.old).is_nil() {
             assignment.scalars.try_push((one.key, old_key))?;
             if let (Keying::Bound, Some(integer)) = (keying, self.vm.integer(one.key)) {
-                match keys.iter().find(|(new, _)| *new == integer) {
-                    Some((_, known)) if !self.vm.same(*known, old_key) => return Ok(false),
+                match keys.by.get(&integer) {
+                    Some(known) if !self.vm.same(*known, old_key) => return Ok(false),
                     Some(_) => {}
-                    None => keys.try_push((integer, old_key))?,
+                    None => keys.bind(integer, old_key)?,
                 }
             }
         }

@@ -76,7 +76,7 @@ impl Search<'_> {
     ) -> Result<bool> {
         let kind = self.vm.kind(new);
         if kind == Kind::Boolean {
-            let is_given = self.given.values.contains(&self.vm.key_hash(new));
+            let is_given = self.given.times(self.vm, new) > 0;
             if is_given && self.vm.kind(old) == kind && !self.vm.same(new, old) {
                 assignment.differs = assignment.differs.or(Some((old, new)));
                 assignment.distance += 1.0;
@@ -346,8 +346,7 @@ impl Search<'_> {
             return Ok(false);
         }
         let same = |vm: &Vm, other: Ref| vm.same(other, number);
-        let given = self.given.held.iter();
-        let given = given.filter(|given| same(self.vm, **given)).count();
+        let given = self.given.times(self.vm, number);
         let mut agreeing = 0;
         for KeyValue { key, value } in entries.iter() {
             if same(self.vm, value) {
