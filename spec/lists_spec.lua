@@ -267,6 +267,23 @@ for _, scope in ipairs { "module", "vm" } do
         assert.matches("m%.list%[2%]: a new row that .* was not added", report.warnings[1])
       end)
 
+    it("closures that a factory of the file makes", function()
+      local file = [[
+        local M = {}
+        local function make(name) return function() return name, "old" end end
+        M.handlers = { make "hit", make "quit" }
+        return M
+      ]]
+      local M = app:module("made", file)
+      local report = app:reloaded "made"
+      assert.same({ 2, 0, 0 }, { #M.handlers, report.functions.added, report.functions.removed })
+      M.handlers[1], M.handlers[2] = M.handlers[2], M.handlers[1]
+      app:update("made", (file:gsub("old", "new"):gsub('make "hit"', 'make "say", make "hit"')))
+      local names = {}
+      for i, handler in ipairs(M.handlers) do names[i] = table.concat({ handler() }, " ") end
+      assert.same({ "quit new", "say new", "hit new" }, names)
+    end)
+
     it("lists in lists, upvalues, metatables and globals", function()
       rawset(_G, "LISTS_SPEC", nil)
       local text = [[
@@ -420,6 +437,17 @@ describe("a list of the module's named functions (R5.12)", function()
       assert.same({}, app:update(name, text .. " -- edited").warnings)
       assert.equal("a1 b1 other", texts(M.list))
     end
+  end)
+
+  it("gets two new ones between two that the program has swapped: each next to its own", function()
+    local file = "local M = {} for _, n in ipairs { 'a', 'b', 'c', 'd' } do "
+      .. "M[n] = function() return n end end M.list = { M.a, M.b } return M"
+    local M = app:module("swapped", file)
+    M.list[1], M.list[2] = M.list[2], M.list[1]
+    app:update("swapped", (file:gsub("{ M.a, M.b }", "{ M.d, M.a, M.b, M.c }")))
+    local names = {}
+    for i, f in ipairs(M.list) do names[i] = f() end
+    assert.same({ "b", "c", "d", "a" }, names)
   end)
 
   it("gets the file's new one beside what the program has added", function()

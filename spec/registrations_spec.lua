@@ -521,16 +521,14 @@ describe("registrations", function()
           true)
       end)
 
-      it("a function whose data and code were both edited is there once more, with a warning",
-        function()
-          local on = "bus.on('hit', function() return '%s' end, { %s })"
-          app:module("chat", text(1, on:format("old", "'pos'")))
-          local report = update(text(2, on:format("new", "'pos', 'speed'")))
-          assert.same({ 2, 1 }, { #bus.list, report.calls.new })
-          assert.equal("new", bus.list[2].f())
-          assert.matches("is registered once more, since what it is given has changed; the older "
-            .. "registration stays: take it out in __hotfix", report.warnings[1], 1, true)
-        end)
+      it("a function whose data and code were both edited is known by its call", function()
+        local on = "bus.on('hit', function() return '%s' end, { %s })"
+        app:module("chat", text(1, on:format("old", "'pos'")))
+        local report = update(text(2, on:format("new", "'pos', 'speed'")))
+        assert.same({ 1, 0 }, { #bus.list, report.calls.new })
+        assert.equal("new", bus.list[1].f())
+        assert.matches("is registered already", report.warnings[1], 1, true)
+      end)
 
       describe("where the registry keeps no name:", function()
         local list
@@ -1514,6 +1512,73 @@ describe("registrations", function()
         assert.equal(expected, bus.all())
       end)
     end
+  end)
+
+  describe("that only their definitions tell apart,", function()
+    before_each(start)
+    after_each(stop)
+    local TIMER = [[
+      local timer = { running = {}, last = 0 }
+      function timer.every(seconds, f)
+        timer.last = timer.last + 1
+        timer.running[timer.last] = { seconds = seconds, f = f }
+        return timer.last
+      end
+      function timer.list()
+        local found = {}
+        for id = 1, timer.last do
+          local entry = timer.running[id]
+          found[#found + 1] = entry and ("%d %d %s"):format(id, entry.seconds, entry.f())
+        end
+        return table.concat(found, ", ")
+      end
+      return timer
+    ]]
+    local FILE = [[
+      local timer = require "timer"
+      timer.every(60, function() return "save" end)
+      timer.every(5, function() return "ping" end)
+      timer.every(5, function() return "tick" end)
+      return {}
+    ]]
+
+    for _, edits in ipairs { {}, { ping = "PING" }, { save = "SAVE" },
+      { save = "SAVE", ping = "PING", tick = "TICK" } } do
+      local names = {}
+      for name in pairs(edits) do names[#names + 1] = name end
+      table.sort(names)
+      it("no other one gets the code of what the program took away: " .. table.concat(names, " "),
+        function()
+          for gone = 1, 3 do
+            local timer = app:module("timer", TIMER)
+            app:module("jobs", FILE)
+            app:reloaded "jobs"
+            local wanted = { [1] = "60 save", [2] = "5 ping", [3] = "5 tick" }
+            timer.running[gone], wanted[gone] = nil, nil
+            local report = app:update("jobs", (FILE:gsub('"(%l+)" end', function(name)
+              return ('"%s" end'):format(edits[name] or name)
+            end)))
+            local lines = {}
+            for id = 1, 3 do
+              local line = wanted[id] and wanted[id]:gsub("%l+$", edits)
+              lines[#lines + 1] = line and ("%d %s"):format(id, line)
+            end
+            assert.equal(table.concat(lines, ", "), timer.list())
+            assert.same({ {}, 0 }, { report.warnings, report.calls.new })
+            stop()
+            start()
+          end
+        end)
+    end
+
+    it("a number that is edited moves no other one's code", function()
+      local timer = app:module("timer", TIMER)
+      app:module("jobs", FILE)
+      local report = app:update("jobs", (FILE:gsub("60", "5"):gsub('"tick"', '"TICK"')))
+      assert.equal("1 60 save, 2 5 ping, 3 5 TICK", timer.list())
+      assert.equal(1, #report.warnings)
+      assert.matches("is registered already with 60, the file has 5", report.warnings[1], 1, true)
+    end)
   end)
 
   describe("of more functions than ways are tried,", function()

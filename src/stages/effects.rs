@@ -7,6 +7,7 @@
 //! on with what the older call had returned. All else is kept. At the end of the chunk everything
 //! is put back, kept or not; what is kept is a list of operations for the commit.
 
+mod both;
 mod closing;
 mod events;
 mod former;
@@ -24,6 +25,7 @@ mod text;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::code::Chunk;
+use crate::code::compiled::Compiled;
 use crate::lua::calls::{self, CallFrame, Watcher};
 use crate::lua::tracker::Creations;
 use crate::lua::vm::{Kept, KeyValue, Kind, Ref, Val, Version, Vm};
@@ -182,8 +184,10 @@ enum OlderRegistration {
     Entry(Ref, KeyValue),
 }
 
-/// What is known of the calls of the module's last load.
+/// What is known of the file, and of the calls of the module's last load.
 pub struct LastCalls<'a> {
+    /// The version of the file that is loaded.
+    pub file: &'a Compiled,
     /// Those that are on record.
     pub recorded: Option<Recorded>,
     /// Which functions are generations of one.
@@ -201,6 +205,7 @@ pub struct Effects<'a> {
     context: &'a Context,
     snapshot: &'a Snapshot,
     chunk: Option<&'a Chunk>,
+    file: &'a Compiled,
     ownership: &'a mut Ownership,
     /// The coroutine on which the chunk runs and its main function, once it has begun.
     chunk_at: (usize, usize),
@@ -272,6 +277,7 @@ impl<'a> Effects<'a> {
             context,
             snapshot,
             chunk,
+            file: last.file,
             ownership,
             chunk_at: (0, main),
             past: Past::new(BUDGET),

@@ -149,6 +149,7 @@ pub fn load(
         (
             chunk.as_deref(),
             LastCalls {
+                file: &compiled,
                 recorded: last.calls.take(),
                 lineage: last.lineage,
                 main: last.main,

@@ -142,7 +142,8 @@ impl Definitions {
     }
 
     /// A digest of a definition's code: that of a function, those of the functions that a table
-    /// has, what a call calls with which constants. None where there is nothing of it.
+    /// has, what a call calls with which constants and functions. None where there is nothing of
+    /// it.
     pub(in crate::code) fn code_of(&self, id: DefinitionId) -> Option<u64> {
         let function = |id: DefinitionId| match self.get(id)?.kind {
             ExpressionKind::Function(proto) => Some(self.proto(proto)?.digest.bits),
@@ -150,7 +151,14 @@ impl Definitions {
         };
         match self.get(id)?.kind {
             ExpressionKind::Function(_) => function(id),
-            ExpressionKind::Call(call) => Some(self.call_hash(call)),
+            ExpressionKind::Call(call) => {
+                let given = self.list(self.call(call)?.arguments);
+                let given = given.iter().filter_map(|argument| match *argument {
+                    Symbol::Definition(id) => function(id),
+                    _ => None,
+                });
+                Some(given.fold(self.call_hash(call), |all, code| self.mixed(all, code)))
+            }
             ExpressionKind::Table => {
                 let mut whole = None;
                 for (_, store) in self.stores_into(id).take(MOST_TOKENS) {

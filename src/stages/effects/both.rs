@@ -10,7 +10,7 @@ use crate::code::Digest;
 use crate::code::align::Alignment;
 use crate::code::compiled::Compiled;
 use crate::code::definitions::{DefinitionId, Definitions, ProtoId};
-use crate::lua::vm::{Ref, Vm};
+use crate::lua::vm::Vm;
 use crate::support::error::Result;
 use crate::support::mem::TryInsert;
 
@@ -24,15 +24,26 @@ pub struct BothDefinitions {
     by_code: FxHashMap<Digest, Option<ProtoId>>,
 }
 
-/// What makes a function, and what it was or is in the other text.
+/// What makes a function of the file.
 #[derive(Clone, Copy)]
 struct Made {
     /// Its definition in the former text, if that has it.
     former: Option<DefinitionId>,
-    /// The text that is asked for has it.
-    goes_on: bool,
     /// It makes one function only.
     is_single: bool,
+}
+
+/// What a function of the file and a running one are to each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Relation {
+    /// The texts do not tell.
+    Unknown,
+    /// One is the other one.
+    One,
+    /// One definition makes both, and more of them.
+    Alike,
+    /// They are two.
+    Others,
 }
 
 impl BothDefinitions {
@@ -67,31 +78,31 @@ impl BothDefinitions {
         }))
     }
 
-    /// Is a function of the file, of which lines and code are given, the one that a function of the
-    /// running module was? None where the texts do not tell.
-    pub fn are_one(
+    /// What a function of the file and a running one are to each other, by their lines and code.
+    pub fn relation(
         &self,
         (lines, code): ((i32, i32), Digest),
         (old_lines, old_code): ((i32, i32), Digest),
-    ) -> Option<bool> {
-        let (new, old) = (self.made_by_file(lines, code)?, self.made_before(old_lines, old_code)?);
-        match new.former {
-            Some(former) if Some(former) == old.former => new.is_single.then_some(true),
-            Some(_) => Some(false),
-            // A function that only the file has may be another one's edit, if that is gone.
-            None => old.goes_on.then_some(false),
+    ) -> Relation {
+        let new = self.made_by_file(lines, code);
+        let old = self.made_before(old_lines, old_code);
+        match (new, old) {
+            (Some(new), Some((old, goes_on))) => match new.former {
+                Some(former) if former == old && new.is_single => Relation::One,
+                Some(former) if former == old => Relation::Alike,
+                Some(_) => Relation::Others,
+                // What only the file has may be an edit of what it has no longer.
+                None if goes_on => Relation::Others,
+                None => Relation::Unknown,
+            },
+            _ => Relation::Unknown,
         }
     }
 
-    /// The definition of the last load that a function of the file goes on.
-    pub fn former(&self, lines: (i32, i32), code: Digest) -> Option<DefinitionId> {
-        let made = self.made_by_file(lines, code)?;
-        made.former.filter(|_| made.is_single)
-    }
-
-    /// The definition of the last load that made a function of the running module.
-    pub fn running(&self, lines: (i32, i32), code: Digest) -> Option<DefinitionId> {
-        self.made_before(lines, code)?.former
+    /// The code that a function of the file had in the former text.
+    pub fn former_code(&self, lines: (i32, i32), code: Digest) -> Option<Digest> {
+        let former = self.made_by_file(lines, code)?.former?;
+        self.former.function_digest(former)
     }
 
     fn made_by_file(&self, lines: (i32, i32), code: Digest) -> Option<Made> {
@@ -103,12 +114,12 @@ impl BothDefinitions {
         };
         Some(Made {
             former,
-            goes_on: true,
             is_single: self.file.get(id)?.is_single(),
         })
     }
 
-    fn made_before(&self, lines: (i32, i32), code: Digest) -> Option<Made> {
+    /// The definition of a running function, and whether the file has it.
+    fn made_before(&self, lines: (i32, i32), code: Digest) -> Option<(DefinitionId, bool)> {
         let has_code = |proto: &ProtoId| {
             let proto = self.former.proto(*proto);
             proto.is_some_and(|proto| proto.digest.is_equal(code) == Some(true))
@@ -116,13 +127,10 @@ impl BothDefinitions {
         let proto = self.former.proto_of(lines, || Some(code)).filter(has_code);
         let proto = proto.or_else(|| self.by_code.get(&code).copied().flatten())?;
         let id = self.former.proto(proto)?.definition?;
-        Some(Made {
-            former: Some(id),
-            goes_on: match &self.alignment {
-                Some(alignment) => alignment.incoming(id).is_some(),
-                None => true,
-            },
-            is_single: self.former.get(id)?.is_single(),
-        })
+        let goes_on = match &self.alignment {
+            Some(alignment) => alignment.incoming(id).is_some(),
+            None => true,
+        };
+        Some((id, goes_on))
     }
 }

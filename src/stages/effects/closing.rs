@@ -2,6 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::both::BothDefinitions;
 use super::former::ByText;
 use super::names::NameSources;
 use super::past::{Past, Spot, Write};
@@ -247,6 +248,11 @@ impl Effects<'_> {
         given: &CallArguments,
         look: impl FnOnce(&mut Search<'_>) -> Result<T>,
     ) -> Result<T> {
+        if self.names.both.is_none() {
+            let former = self.former_version(vm)?;
+            let both = former.map(|former| BothDefinitions::of(vm, self.file, &former));
+            self.names.both = Some(both.transpose()?.flatten().map(Box::new));
+        }
         let sources = NameSources {
             globals: self.context.globals,
             running: self.context.running,

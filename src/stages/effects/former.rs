@@ -10,6 +10,7 @@ use super::record::Recorded;
 use super::{Effects, OpenCall};
 use crate::code::Chunk;
 use crate::code::call_sites::{CallSite, CallSites, Written};
+use crate::code::compiled::Compiled;
 use crate::lua::vm::Vm;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -182,21 +183,29 @@ pub enum ByText {
 }
 
 impl Effects<'_> {
+    /// The version of the last load, if its main function is known.
+    pub(super) fn former_version(&mut self, vm: &mut Vm) -> Result<Option<Arc<Compiled>>> {
+        if !vm.val(self.last_main).is_function() {
+            return Ok(None);
+        }
+        let known = self.last_version.or(self.read_version.as_ref());
+        if let Some(known) = known.filter(|known| vm.same(known.main, self.last_main)) {
+            return Ok(Some(known.compiled.clone()));
+        }
+        let version = vm.version_of(self.last_main)?;
+        let compiled = version.compiled.clone();
+        self.last_version = None;
+        self.read_version = Some(version);
+        Ok(Some(compiled))
+    }
+
     fn read_texts(&mut self, vm: &mut Vm) -> Result<Option<Box<BothTexts>>> {
-        let Some(chunk) = self.chunk.filter(|_| vm.val(self.last_main).is_function()) else {
+        let Some(chunk) = self.chunk else {
             return Ok(None);
         };
-        let known = self.last_version;
-        let dump = match known.filter(|known| vm.same(known.main, self.last_main)) {
-            Some(known) => known.compiled.dump.clone(),
-            None => {
-                let version = vm.version_of(self.last_main)?;
-                let dump = version.compiled.dump.clone();
-                self.read_version = Some(version);
-                dump
-            }
-        };
-        Ok(BothTexts::of(chunk, dump)?.map(Box::new))
+        let former = self.former_version(vm)?;
+        let texts = former.map(|former| BothTexts::of(chunk, former.dump.clone()));
+        Ok(texts.transpose()?.flatten().map(Box::new))
     }
 
     /// A call that registers has ended: what do the texts say of it?

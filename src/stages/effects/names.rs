@@ -2,6 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::both::{BothDefinitions, Relation};
 use crate::code::{Chunk, Digest};
 use crate::lua::calls;
 use crate::lua::tracker::Creations;
@@ -63,6 +64,8 @@ pub struct FunctionNames {
     ready: bool,
     /// Which code became which.
     pub edits: KnownEdits,
+    /// The definitions of both texts, once they were asked for.
+    pub both: Option<Option<Box<BothDefinitions>>>,
 }
 
 /// What the names are read from.
@@ -397,20 +400,28 @@ impl FunctionNames {
         }
         let chunk = (sources.chunk, sources.chunk_at);
         self.name_incoming(vm, made, chunk, incoming)?;
+        let (own, others) = (self.incoming.get(&new), self.running.get(&current));
+        let is_shared = |name: &Vec<u8>| {
+            let is_other = others.is_some_and(|others| others.contains(name));
+            is_other && self.is_telling(name)
+        };
+        if own.is_some_and(|own| own.iter().any(is_shared)) {
+            return Ok(Some(MatchStrength::Name));
+        }
+        match self.relation(vm, incoming, running)? {
+            Relation::Unknown => {}
+            Relation::One => return Ok(Some(MatchStrength::Name)),
+            Relation::Alike => return Ok(Some(MatchStrength::Code)),
+            Relation::Others => return Ok(None),
+        }
         let nothing = Vec::new();
         let own = self.incoming.get(&new).unwrap_or(&nothing);
         let others = self.running.get(&current).unwrap_or(&nothing);
         let mut own = own.iter().filter(|name| self.is_telling(name));
         let mut others = others.iter().filter(|name| self.is_telling(name));
-        if own
-            .clone()
-            .any(|name| others.clone().any(|other| name == other))
-        {
-            return Ok(Some(MatchStrength::Name));
-        }
-        // The file has another function of that name. Of several on the same lines any may be it.
         let info = vm.info(incoming)?.unwrap_or_default();
         let lines = (Some(info.source) == self.source).then_some((info.line, info.last));
+        // The file has another function of that name. Of several on the same lines any may be it.
         let is_another = |name: &Vec<u8>| {
             self.incoming_names.contains(name)
                 || self
@@ -433,6 +444,37 @@ impl FunctionNames {
             Some(_) if new == old => Some(MatchStrength::Code),
             Some(old) if self.file.contains(&old) => None, // left to the one of equal code
             _ => (!is_taken).then_some(MatchStrength::Any),
+        })
+    }
+
+    /// What the definitions of both texts say of a function of the file and a running one.
+    fn relation(&mut self, vm: &mut Vm, incoming: Ref, running: Ref) -> Result<Relation> {
+        let Some(Some(_)) = &self.both else {
+            return Ok(Relation::Unknown);
+        };
+        let (new, old) = (self.digest_of_new(vm, incoming)?, self.digest(vm, running)?);
+        let (new_info, old_info) = (vm.info(incoming)?, vm.info(running)?);
+        let (Some(Some(both)), Some((new, old)), Some((new_info, old_info))) =
+            (&self.both, new.zip(old), new_info.zip(old_info))
+        else {
+            return Ok(Relation::Unknown);
+        };
+        let new = ((new_info.line, new_info.last), new);
+        Ok(both.relation(new, ((old_info.line, old_info.last), old)))
+    }
+
+    /// The code that a function of the file had at the last load; its own, if that is not known.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn former_code(&mut self, vm: &mut Vm, incoming: Ref) -> Result<CodeDigest> {
+        let digest = self.digest_of_new(vm, incoming)?;
+        let info = vm.info(incoming)?;
+        Ok(match (&self.both, digest, info) {
+            (Some(Some(both)), Some(code), Some(info)) => {
+                both.former_code((info.line, info.last), code).or(digest)
+            }
+            _ => digest,
         })
     }
 

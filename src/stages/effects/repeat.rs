@@ -185,7 +185,8 @@ pub struct CallArguments {
     values: FxHashMap<(Kind, u64), (Ref, usize)>,
     /// Strings and numbers that are arguments themselves, by identity.
     pub direct: FxHashSet<(Kind, u64)>,
-    /// The same as `values` but for booleans, each as often as it was given, and objects of the load.
+    /// The same as `values` but for booleans, each as often as it was given, and objects of the
+    /// load.
     pub held: Vec<Ref>,
     /// Tables of the load among the arguments.
     pub tables: FxHashSet<usize>,

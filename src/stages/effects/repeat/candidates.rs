@@ -233,7 +233,7 @@ impl Search<'_> {
                 add_all(&mut some, under(&holders.by_function, address))?;
             }
             if likely.is_empty() {
-                let digest = self.names.digest_of_new(self.vm, function)?;
+                let digest = self.names.former_code(self.vm, function)?;
                 let by_digest = holders.by_digest(self.vm, self.names)?;
                 if let Some(digest) = digest {
                     add_all(&mut some, under(by_digest, &digest))?;
@@ -282,7 +282,7 @@ impl Search<'_> {
             let likely =
                 self.names
                     .likely(self.vm, self.ownership, self.made, self.sources, *function)?;
-            let digest = self.names.digest_of_new(self.vm, *function)?;
+            let digest = self.names.former_code(self.vm, *function)?;
             let Some(holders) = self.holders.get_mut(&table) else {
                 continue;
             };
