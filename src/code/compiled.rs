@@ -27,8 +27,8 @@ pub struct Compiled {
     has_attribute: OnceLock<bool>,
     /// The outermost functions of the text, if it was read for them.
     pub functions: Option<Vec<Outermost>>,
-    /// The function that was compiled alone, if one was.
-    pub piece: Option<Piece>,
+    /// The functions that were compiled in pieces, in their order.
+    pub pieces: Vec<Piece>,
     definitions: OnceLock<Option<Arc<Definitions>>>,
     /// From the version that it follows it differs in more than constants and lines.
     is_other: OnceLock<()>,
@@ -51,7 +51,7 @@ impl Compiled {
             counts_lines: OnceLock::new(),
             has_attribute: OnceLock::new(),
             functions: None,
-            piece: None,
+            pieces: Vec::new(),
             definitions: OnceLock::new(),
             is_other: OnceLock::new(),
             alignment: OnceLock::new(),
@@ -134,7 +134,7 @@ impl Compiled {
         let about = AboutMain {
             definitions: self.definitions.get().and_then(Option::as_deref),
             has_attribute: Some(&self.has_attribute),
-            piece: self.piece.as_ref(),
+            pieces: &self.pieces,
         };
         Main::of(&self.dump, about)
     }

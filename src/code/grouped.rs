@@ -85,6 +85,11 @@ impl<T: Copy> Grouped<T> {
         })
     }
 
+    /// Are both one?
+    pub(super) fn is(&self, other: &Grouped<T>) -> bool {
+        self.values.is(&other.values) && self.first.is(&other.first)
+    }
+
     /// Where the values of a number stand among all.
     pub(super) fn range(&self, number: u32) -> Range<usize> {
         let number = number as usize;

@@ -5,8 +5,8 @@
 //! compiled, in *pieces*: chunks that declare locals of the names and registers that the functions
 //! see, and make each as it is in the old text and in the new one. Unless the compiler makes of the
 //! old ones exactly what the old dump has, nothing here holds, and the whole text is to be
-//! compiled. (What the old dump has may come from such a piece itself: then only the new one is in
-//! the piece.) The result is, byte by byte, what the compiler makes of the whole text.
+//! compiled. (A function of the old dump may come from such a piece itself: then only the new one
+//! is in the piece.) The result is, byte by byte, what the compiler makes of the whole text.
 //!
 //! Functions of which one sees the locals that the other sees, and more behind them, have one
 //! piece. A function that captures none of those further locals is what it would be without them.
@@ -19,13 +19,14 @@
 //! what holds of one edit holds of several.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::EditedChild;
 use super::reader::{ABSOLUTE, Read, Reader, Stop};
 use super::splice::{Main, MainChild, Piece, captured, check_all_constants, known, put, put_line};
 use super::text::{Difference, FUNCTION, Head, common, end_of, head, lines, the_function};
 use crate::support::error::Result;
-use crate::support::mem::{TryPush, collected, copied};
+use crate::support::mem::{TryPush, collected, copied, counted};
 
 /// From so many lines on the next line is written in a list. Which step of the compiler's is as
 /// long as that shows roughly: in between nothing is said.
@@ -51,8 +52,8 @@ pub struct Pieces<'a> {
     main: &'a Main<'a>,
     /// In the order of the text.
     edits: Vec<PieceEdit>,
-    /// If it is one alone, how it stands in the new text.
-    alone: Option<Piece>,
+    /// How they stand in the new text.
+    known: Vec<Piece>,
 }
 
 /// One function that was edited.
@@ -107,9 +108,9 @@ impl<'a> Pieces<'a> {
             texts: Vec::new(),
             main,
             edits: Vec::new(),
-            alone: None,
+            known: Vec::new(),
         };
-        let (mut seen, mut count, mut has_old) = (Vec::new(), 0, true);
+        let (mut seen, mut count, mut locals) = (Vec::new(), 0, Arc::default());
         // The last one sees the most locals.
         for one in found.iter().rev() {
             let closure = closures.get(one.child).copied();
@@ -123,15 +124,16 @@ impl<'a> Pieces<'a> {
             }
             if pieces.texts.is_empty() || !seen.starts_with(&sees) {
                 pieces.end_piece()?;
-                let locals = declared(&sees)?;
-                if let [_] = found[..] {
-                    let [old, new] = &one.places;
-                    has_old = main.known.piece != Some(&one.standing_at(old, copied(&locals)?));
-                    pieces.alone = Some(one.standing_at(new, copied(&locals)?));
-                }
-                pieces.begin_piece(locals)?;
+                let declaration = declared(&sees)?;
+                locals = counted(copied(&declaration)?)?;
+                pieces.begin_piece(declaration)?;
                 (seen, count) = (copied(&sees)?, 0);
             }
+            let [was, is] = one.standing(&locals);
+            let known = main.known.pieces;
+            let found = known.binary_search_by_key(&one.child, |known| known.child);
+            let has_old = found.ok().and_then(|at| known.get(at)) != Some(&was);
+            pieces.known.try_push(is)?;
             pieces.put_functions(one, has_old)?;
             pieces.edits.try_push(PieceEdit {
                 child: one.child,
@@ -146,6 +148,7 @@ impl<'a> Pieces<'a> {
         }
         pieces.end_piece()?;
         pieces.edits.reverse();
+        pieces.known.reverse();
         Ok(Some(pieces))
     }
 
@@ -200,9 +203,9 @@ impl<'a> Pieces<'a> {
         (edit.longer == 0).then_some(EditedChild { old, new_length })
     }
 
-    /// If one function alone was edited, what is known of the new text's main function then.
-    pub fn into_piece(self) -> Option<Piece> {
-        self.alone
+    /// What is known of the new text's main function then.
+    pub fn into_known(self) -> Vec<Piece> {
+        self.known
     }
 
     fn fill(&self, pieces: &[Vec<u8>]) -> Read<Vec<u8>> {
@@ -340,13 +343,13 @@ impl<'a> Pieces<'a> {
 }
 
 impl EditedPair<'_> {
-    /// The function where it stands in one of the texts, in a piece that declares these locals.
-    fn standing_at(&self, text: &Range<usize>, locals: Vec<u8>) -> Piece {
-        Piece {
+    /// The function where it stands in each text, in a piece that declares these locals.
+    fn standing(&self, locals: &Arc<Vec<u8>>) -> [Piece; 2] {
+        self.places.clone().map(|text| Piece {
             child: self.child,
-            text: text.clone(),
-            locals,
-        }
+            text,
+            locals: locals.clone(),
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 //! for those who put functions that were compiled alone into an old dump.
 
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
 
@@ -42,19 +42,19 @@ pub struct AboutMain<'a> {
     /// Whether its text has a local with an attribute outside of functions, once that was asked
     /// for.
     pub has_attribute: Option<&'a OnceLock<bool>>,
-    /// The function in it that was compiled in a piece.
-    pub piece: Option<&'a Piece>,
+    /// The functions in it that were compiled in pieces, in their order.
+    pub pieces: &'a [Piece],
 }
 
-/// A function that was edited and compiled in a piece alone.
+/// A function that was edited and compiled in a piece.
 #[derive(Clone, PartialEq)]
 pub struct Piece {
     /// Its number among the children of the main function.
     pub(super) child: usize,
     /// Where it stands in the text.
     pub(super) text: Range<usize>,
-    /// The locals that it sees, as the piece has declared them.
-    pub(super) locals: Vec<u8>,
+    /// The locals that the piece has declared.
+    pub(super) locals: Arc<Vec<u8>>,
 }
 
 /// A function that stands directly in the main function.

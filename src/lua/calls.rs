@@ -230,6 +230,26 @@ impl CallFrame<'_> {
     /// Keeps the function's arguments, the variable ones among them.
     pub fn arguments(&self, vm: &mut Vm) -> Result<Kept<Ref>> {
         let mark = vm.held();
+        self.each_argument(|| vm.keep_from_caller().map(|_| ()))?;
+        Ok(vm.kept_since(mark))
+    }
+
+    /// Is one of its arguments a function?
+    pub fn is_given_function(&self) -> bool {
+        let mut found = false;
+        let looked = self.each_argument(|| {
+            // SAFETY: the argument is on top, and popped.
+            unsafe {
+                found |= ffi::lua_type(self.l, -1) == ffi::LUA_TFUNCTION;
+                ffi::lua_settop(self.l, -2);
+            }
+            Ok(())
+        });
+        found || looked.is_err()
+    }
+
+    /// Pushes one argument after the other; `f` takes each from the stack.
+    fn each_argument(&self, mut f: impl FnMut() -> Result<()>) -> Result<()> {
         // SAFETY: a hook's record; Lua checks the numbers, and pushes nothing where there is no
         // such local.
         unsafe {
@@ -242,17 +262,17 @@ impl CallFrame<'_> {
                 if ffi::lua_getlocal(self.l, self.ar, i).is_null() {
                     break;
                 }
-                vm.keep_from_caller()?;
+                f()?;
             }
             if (*self.ar).isvararg != 0 {
                 let mut i = -1;
                 while !ffi::lua_getlocal(self.l, self.ar, i).is_null() {
-                    vm.keep_from_caller()?;
+                    f()?;
                     i -= 1;
                 }
             }
         }
-        Ok(vm.kept_since(mark))
+        Ok(())
     }
 
     /// How many values the function returns.

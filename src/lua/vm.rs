@@ -608,10 +608,11 @@ impl Vm {
 
     /// Keeps words as one string.
     pub fn packed(&mut self, words: &[u64]) -> Result<Ref> {
-        let mut bytes = Vec::new();
+        let mut bytes: Vec<u8> = Vec::new();
         bytes.try_reserve_exact(size_of_val(words))?;
-        for word in words {
-            bytes.extend_from_slice(&word.to_le_bytes());
+        bytes.resize(size_of_val(words), 0);
+        for (place, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
+            *place = word.to_le_bytes();
         }
         self.string(&bytes)
     }

@@ -158,6 +158,11 @@ impl Definitions {
         Ok(places.is_sorted_by_key(|(_, other)| *other))
     }
 
+    /// Is something stored in each object under the names of the other version, and no others?
+    pub fn has_fields_of(&self, base: &Definitions) -> bool {
+        self.into.is(&base.into) && self.has_texts_of(base)
+    }
+
     /// Has each variable the number that it has in `base`?
     pub fn has_variables_of(&self, base: &Definitions) -> bool {
         let mut both = self.variables.iter().zip(base.variables.iter());

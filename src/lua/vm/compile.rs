@@ -25,8 +25,8 @@ pub(super) struct Spliced {
     pub(super) functions: Option<Vec<Outermost>>,
     /// Where only one function differs from the older version, that one.
     pub(super) edited: Option<EditedChild>,
-    /// The function that was compiled alone, if one was.
-    pub(super) piece: Option<Piece>,
+    /// The functions that were compiled in pieces, in their order.
+    pub(super) pieces: Vec<Piece>,
     /// Each byte is what the compiler makes of the whole text. Else the main function's constants
     /// may have other numbers.
     #[cfg_attr(not(test), allow(dead_code))]
@@ -40,7 +40,7 @@ impl Spliced {
             dump,
             functions: None,
             edited: None,
-            piece: None,
+            pieces: Vec::new(),
             is_exact: true,
         }
     }
@@ -105,7 +105,7 @@ impl Vm {
             if let Some(dump) = pieces.filled(&dumps)? {
                 return Ok(Some(Spliced {
                     edited: pieces.edited(&dump),
-                    piece: pieces.into_piece(),
+                    pieces: pieces.into_known(),
                     ..Spliced::exact(dump)
                 }));
             }

@@ -66,7 +66,7 @@ impl Vm {
                 let text = code.into_text().unwrap_or_default();
                 let mut compiled = compiled(spliced.dump, text)?;
                 compiled.functions = spliced.functions;
-                compiled.piece = spliced.piece;
+                compiled.pieces = spliced.pieces;
                 edited = spliced.edited;
                 compiled
             }

@@ -35,7 +35,7 @@ impl Effects<'_> {
         }
         match role {
             Role::Between if !by_main => self.lent = LentFunctions::default(),
-            Role::Own if by_main => {
+            Role::Own if by_main && frame.is_given_function() => {
                 for arg in frame.arguments(vm)?.iter() {
                     let val = vm.val(arg);
                     if val.is_function() && frame.made.created(val.addr) {

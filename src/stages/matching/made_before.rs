@@ -28,7 +28,9 @@ impl Identity {
     /// The functions of the file whose objects get more methods than those of the last load.
     fn lacking_methods(&self) -> Result<Vec<LackingMethods>> {
         let mut found: Vec<LackingMethods> = Vec::new();
-        let Some((base, definitions)) = self.versions() else {
+        let versions = self.versions();
+        let versions = versions.filter(|(base, definitions)| !definitions.has_fields_of(base));
+        let Some((base, definitions)) = versions else {
             return Ok(found);
         };
         for (id, definition) in base.iter() {

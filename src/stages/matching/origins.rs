@@ -16,12 +16,11 @@
 //! definition for many objects: there the place tells one from another.
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use smallvec::SmallVec;
 
 use crate::code::Digest;
 use crate::code::definitions::{
     Constant, Definition, DefinitionId, Definitions, Destination, ExpressionKind, Parent, ProtoId,
-    Store, StoreId, StringId, Symbol,
+    Store, StoreId, StringId, Symbol, VariableId,
 };
 use crate::lua::vm::{Info, Kept, KeyValue, Kind, Ref, Val, Vm};
 use crate::stages::snapshot::Change;
@@ -258,8 +257,11 @@ struct OriginFinder<'a, W> {
     has_many: bool,
     /// Definitions with more than one object.
     several: FxHashSet<DefinitionId>,
-    /// Which variables of the main function were met as upvalues, and the number of the first one.
+    /// Which variables of the main function were met as upvalues, or never are any, and the number
+    /// of the first one.
     variables: (Vec<bool>, u32),
+    /// How many of them are left.
+    left: usize,
     /// Objects whose stores are to be followed.
     work: Vec<(DefinitionId, Ref)>,
     /// Definitions whose objects the program has taken out of a place, by their numbers.
@@ -296,6 +298,7 @@ pub(super) fn find(
         has_many: false,
         several: FxHashSet::default(),
         variables: (Vec::new(), 0),
+        left: 0,
         work: Vec::new(),
         moved: FxHashMap::default(),
         chosen: FxHashMap::default(),
@@ -310,7 +313,12 @@ pub(super) fn find(
     let variables = definitions.variables_of(0);
     finder.variables.1 = variables.start;
     finder.variables.0.try_reserve_exact(variables.len())?;
-    finder.variables.0.resize(variables.len(), false);
+    for id in variables {
+        let variable = definitions.variable(VariableId(id));
+        let is_captured = variable.is_some_and(|variable| variable.is_captured);
+        finder.variables.0.push(!is_captured);
+        finder.left += usize::from(is_captured);
+    }
     finder
         .out
         .of
@@ -405,6 +413,9 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
     /// What the variables of the main function hold that a function has as its upvalues.
     fn upvalues(&mut self, function: Ref, proto: ProtoId) -> Result<()> {
         let definitions = self.definitions;
+        if self.left == 0 {
+            return Ok(());
+        }
         for (variable, number) in definitions.upvalues_of(proto).zip(1..) {
             let Some(variable) = variable else {
                 continue;
@@ -422,6 +433,7 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
             };
             let Some(index) = index else { continue };
             *is_met = true;
+            self.left -= 1;
             let stores = definitions.stores_to(variable);
             let mut stores = stores.filter(|(_, store)| may_lead(store.value)).peekable();
             if stores.peek().is_none() {
@@ -722,11 +734,18 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
             return Ok(());
         }
         let mut fitting = None;
+        let (one, several);
         let meant = match store.value {
-            Symbol::Definition(definition) => SmallVec::from_slice(&[definition]),
-            value => self.definitions.resolve(value)?.definitions,
+            Symbol::Definition(definition) => {
+                one = [definition];
+                &one[..]
+            }
+            value => {
+                several = self.definitions.resolve(value)?.definitions;
+                &several[..]
+            }
         };
-        for definition in meant {
+        for definition in meant.iter().copied() {
             let made = self.definitions.get(definition).map(|made| made.kind);
             let fits = match made {
                 Some(ExpressionKind::Table) => val.is_table(),
@@ -793,6 +812,26 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
             return Ok(false);
         };
         self.is_complete = true;
+        let is_wanted = |id, made: &Definition| {
+            !matches!(made.kind, ExpressionKind::Function(_))
+                && made.is_single()
+                && self.out.object(id).is_none()
+                && !self.several.contains(&id)
+                && self.definitions.bears_function(id) // plain data go by their places
+        };
+        if !self
+            .definitions
+            .iter()
+            .any(|(id, made)| is_wanted(id, made))
+        {
+            return Ok(false);
+        }
+        // Of several locals of one name the record has those that functions use.
+        let mut locals: FxHashMap<StringId, u32> = FxHashMap::default();
+        for (_, variable) in self.definitions.variables() {
+            let count = locals.get(&variable.name).map_or(1, |count| count + 1);
+            locals.try_insert_value(variable.name, count)?;
+        }
         let mut wanted: FxHashMap<i64, DefinitionId> = FxHashMap::default();
         // A table stands before what is put into it.
         let mut numbers: Vec<Option<i64>> = Vec::new();
@@ -801,14 +840,11 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
             let is_function = matches!(made.kind, ExpressionKind::Function(_));
             let number = match is_function || !made.is_single() {
                 true => None,
-                false => self.number_on_record(recorded, made, &numbers),
+                false => self.number_on_record(recorded, made, &numbers, &locals),
             };
             numbers.push(number);
             if let Some(number) = number
-                && self.out.object(id).is_none()
-                && !self.several.contains(&id)
-                && self.definitions.bears_function(id)
-            // plain data go by their places
+                && is_wanted(id, made)
             {
                 wanted.try_insert_value(number, id)?;
             }
@@ -836,12 +872,13 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
     }
 
     /// The number of what a definition has made, by its own place; `numbers` has those of the
-    /// definitions before it.
+    /// definitions before it, `locals` how many variables have each name.
     fn number_on_record(
         &self,
         recorded: &dyn OnRecord,
         made: &Definition,
         numbers: &[Option<i64>],
+        locals: &FxHashMap<StringId, u32>,
     ) -> Option<i64> {
         let definitions = self.definitions;
         let of_parent = || match made.parent {
@@ -851,9 +888,7 @@ impl<'a, W: FnMut(&mut Vm, Holder, Ref, bool) -> Result<Put>> OriginFinder<'a, W
         let place = match definitions.store(made.place?)?.place {
             Destination::Variable(id) => {
                 let name = definitions.variable(id)?.name;
-                // Of several locals of one name the record has those that functions use.
-                let mut others = definitions.variables().filter(|(other, _)| *other != id);
-                if others.any(|(_, other)| other.name == name) {
+                if locals.get(&name) != Some(&1) {
                     return None;
                 }
                 PlaceOnRecord::Local(definitions.text(name))

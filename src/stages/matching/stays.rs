@@ -79,9 +79,9 @@ impl Pairing {
         };
         if !new.environment {
             // Closures of another module's factory share cells of that module, such as its `_ENV`.
-            let of_both = [(old.function, old.index), (new.function, new.index)];
-            let [one, other] = of_both.map(|(function, index)| vm.cell(function, index));
-            return new.answer == Some(c1) || one == other;
+            let cell = |function, index| vm.cell(function, index);
+            return new.answer == Some(c1)
+                || cell(old.function, old.index) == cell(new.function, new.index);
         }
         !old.assigned
             && !new.assigned

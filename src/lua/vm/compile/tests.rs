@@ -307,7 +307,7 @@ struct Tally {
 }
 
 /// A dump that was spliced, and the function that was compiled alone for it.
-type Made = (Vec<u8>, Option<Piece>);
+type Made = (Vec<u8>, Vec<Piece>);
 
 impl Tally {
     /// Compiles a text and an edit of it in both ways. Returns what was spliced, which can be the
@@ -328,7 +328,7 @@ impl Tally {
         let dump = vm.dump(main, DebugInfo::Keep).expect("memory").to_vec();
         let (name, text) = (NAME.to_bytes().to_vec(), old.as_bytes().to_vec());
         let mut last = Compiled::new(name, text, dump).expect("memory");
-        last.piece = base.and_then(|(_, piece)| piece.clone());
+        last.pieces = base.map(|(_, pieces)| pieces.clone()).unwrap_or_default();
         let code = GivenText::of_test(new.as_bytes());
         let spliced = vm.spliced(&code, NAME, &last).expect("memory");
         let whole = vm.load_text(new.as_bytes(), NAME);
@@ -378,7 +378,7 @@ impl Tally {
             }
         }
         vm.release(mark);
-        spliced.map(|spliced| (spliced.dump, spliced.piece))
+        spliced.map(|spliced| (spliced.dump, spliced.pieces))
     }
 }
 
