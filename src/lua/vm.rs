@@ -600,7 +600,7 @@ impl Vm {
         let read = self.with_bytes(r, |bytes| -> Result<Vec<u64>> {
             let mut words = Vec::new();
             words.try_reserve_exact(bytes.len() / size_of::<u64>())?;
-            words.extend(bytes.as_chunks().0.iter().copied().map(u64::from_le_bytes));
+            words.extend(bytes.as_chunks().0.iter().copied().map(u64::from_ne_bytes));
             Ok(words)
         });
         read.transpose()
@@ -608,12 +608,10 @@ impl Vm {
 
     /// Keeps words as one string.
     pub fn packed(&mut self, words: &[u64]) -> Result<Ref> {
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(size_of_val(words))?;
-        for word in words {
-            bytes.extend_from_slice(&word.to_le_bytes());
-        }
-        self.string(&bytes)
+        // SAFETY: the bytes of the words, of which each may be anything.
+        self.string(unsafe {
+            std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), size_of_val(words))
+        })
     }
 
     /// Hands the bytes of a string to `f`; none for any other type.
@@ -1078,12 +1076,12 @@ impl Vm {
     /// The integer `table[key]`, raw.
     pub fn get_number(&self, table: Ref, key: Ref) -> Option<i64> {
         let thread = self.push_get(table, key);
-        // SAFETY: the value is on top; it is no string, which would be converted.
+        // SAFETY: the value is on top; nothing is converted.
         unsafe {
-            let mut is_number = 0;
-            let number = ffi::lua_tointegerx(thread, -1, &raw mut is_number);
+            let number =
+                (ffi::lua_isinteger(thread, -1) != 0).then(|| ffi::lua_tointeger(thread, -1));
             ffi::lua_settop(thread, -2);
-            (is_number != 0).then_some(number)
+            number
         }
     }
 

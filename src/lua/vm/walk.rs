@@ -40,6 +40,41 @@ impl Vm {
         }
     }
 
+    /// Hands the digests of each key and its value to `each`, as long as both are scalars. Are all,
+    /// and has the table no metatable?
+    pub fn scalars(
+        &self,
+        table: Ref,
+        mut each: impl FnMut(u64, u64) -> Result<()>,
+    ) -> Result<bool> {
+        let (holder, index) = self.at(table);
+        // SAFETY: a valid index; a holder has room for values in passing, and is as high as before
+        // in the end.
+        unsafe {
+            if ffi::lua_type(holder, index) != ffi::LUA_TTABLE {
+                return Ok(false);
+            }
+            let top = ffi::lua_gettop(holder);
+            let mut outcome = Ok(ffi::lua_getmetatable(holder, index) == 0);
+            ffi::lua_settop(holder, top);
+            ffi::lua_pushnil(holder);
+            while let Ok(true) = outcome
+                && ffi::lua_next(holder, index) != 0
+            {
+                let value = self.digest_at(holder, top + 2);
+                let digests =
+                    value.and_then(|value| Some((self.digest_at(holder, top + 1)?, value)));
+                outcome = match digests {
+                    Some((key, value)) => each(key, value).map(|()| true),
+                    None => Ok(false),
+                };
+                ffi::lua_settop(holder, top + 1);
+            }
+            ffi::lua_settop(holder, top);
+            outcome
+        }
+    }
+
     /// Keeps every entry of a table.
     pub fn keep_entries(&mut self, table: Ref) -> Result<Kept<KeyValue>> {
         self.keep_some(table, usize::MAX)
