@@ -61,8 +61,8 @@ times that with one (goal 1.15 for code, 1.3 for rows); instr: the same in instr
 where valgrind is there; bytes: what the state
 holds more, over 8 for each scalar and 24 for each function and table (with functions, the main \
 function and entries of the weak
-table are in it). merge: a reload with data = \"merge\" over one with \"keep\", when every scalar of the file is \
-another one.
+table are in it). merge: a reload with data = \"merge\" over one with \"keep\", when every \
+scalar of the file is another one.
 ";
 
 /// The program's side.

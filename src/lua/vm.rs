@@ -45,6 +45,7 @@ pub(in crate::lua) use function::is_whole;
 pub use kept::{Kept, KeptEntry, KeyValue};
 pub use source::SourceId;
 pub use upvalue::KeptUpvalue;
+pub use walk::KeyDigests;
 
 use super::protected;
 use super::shared;

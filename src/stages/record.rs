@@ -7,7 +7,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::lua::vm::{KeptEntry, KeyValue, Kind, Ref, TableCursor, Val, Vm};
+use crate::lua::vm::{KeptEntry, KeyDigests, KeyValue, Kind, Ref, TableCursor, Val, Vm};
 use crate::model::base::{self, Base, Held, Path, RecordedPlace};
 use crate::model::lineage::{Continued, Lineage, Numbers};
 use crate::model::options::{Data, Options};
@@ -144,6 +144,8 @@ struct Recorder<'a> {
     /// holds.
     kept_imports: FxHashSet<usize>,
     waiting: Vec<MetTable>,
+    /// The digests of the keys of rows.
+    keys: KeyDigests,
     /// Tables in lists, which are looked at last.
     rows: Vec<RecordEntry>,
     /// Words that take tables for rows that are none, each with the right one.
@@ -217,6 +219,7 @@ impl<'a> Recorder<'a> {
             answered: None,
             kept_imports: FxHashSet::default(),
             waiting: Vec::new(),
+            keys: KeyDigests::default(),
             rows: Vec::new(),
             no_rows: FxHashMap::default(),
             tables: Vec::new(),
@@ -455,7 +458,7 @@ impl<'a> Recorder<'a> {
             return Ok(false);
         }
         let mark = self.words.len();
-        let are_all = self.vm.scalars(row, |key, value| {
+        let are_all = self.vm.scalars(row, &mut self.keys, |key, value| {
             let word = path.place(key).word(Held::scalar(value));
             self.words.try_push(word)
         })?;
@@ -689,7 +692,11 @@ impl<'a> Recorder<'a> {
                 continue;
             }
             let is_taken = |vm: &Vm| !self.stays || entry.old.is_nil() || cursor.values_equal(vm);
-            match cursor.value_digest(self.vm).filter(|_| is_taken(self.vm)) {
+            let digest = match entry.new.is_table() {
+                true => None,
+                false => cursor.value_digest(self.vm),
+            };
+            match digest.filter(|_| is_taken(self.vm)) {
                 Some(digest) => self.words.try_push(place.word(Held::scalar(digest)))?,
                 None => {
                     let is_element = cursor.key_integer(self.vm).is_some();
