@@ -1076,11 +1076,15 @@ impl Vm {
 
     /// The integer `table[key]`, raw.
     pub fn get_number(&self, table: Ref, key: Ref) -> Option<i64> {
-        let thread = self.push_get(table, key);
-        // SAFETY: the value is on top; nothing is converted.
+        let (thread, index) = self.at(table);
+        // SAFETY: as in `push_get`; what was pushed is popped.
         unsafe {
-            let number =
-                (ffi::lua_isinteger(thread, -1) != 0).then(|| ffi::lua_tointeger(thread, -1));
+            if ffi::lua_type(thread, index) != ffi::LUA_TTABLE {
+                return None;
+            }
+            self.push_beside(thread, key);
+            let is_number = ffi::lua_rawget(thread, index) == ffi::LUA_TNUMBER;
+            let number = is_number.then(|| ffi::lua_tointeger(thread, -1));
             ffi::lua_settop(thread, -2);
             number
         }

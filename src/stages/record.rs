@@ -540,10 +540,10 @@ impl<'a> Recorder<'a> {
     fn note(&mut self, entry: &RecordEntry) -> Result<()> {
         let row = Some(entry.place).filter(|_| entry.in_list);
         let mut held = self.held(entry.new, row)?;
-        let (new, old) = (self.vm.val(entry.new), self.vm.val(entry.old));
-        if old.is_nil() {
+        if entry.old == Ref::NIL || self.vm.val(entry.old).is_nil() {
             return self.words.try_push(entry.place.word(held));
         }
+        let (new, old) = (self.vm.val(entry.new), self.vm.val(entry.old));
         // Where the kind differs, the file's stands there by now.
         let is_data = is_scalar(old) || is_scalar(new) && old.is_table();
         let are_two_kinds = are_two_kinds(self.vm, entry.old, entry.new);
@@ -594,6 +594,7 @@ impl<'a> Recorder<'a> {
         let mut places: FxHashMap<usize, bool> = FxHashMap::default();
         places.try_reserve(rows.len())?;
         self.met.try_reserve(rows.len())?;
+        self.words.try_reserve(rows.len())?;
         for row in &rows {
             let is_one = places.entry(self.vm.val(row.new).addr);
             is_one.and_modify(|is_one| *is_one = false).or_insert(true);

@@ -496,7 +496,7 @@ pub(in crate::lua) unsafe fn dump_top(
 }
 
 /// The most bytes of a piece for which no call is made.
-const SMALL: usize = 16;
+const PIECE: usize = 16;
 /// What a writer answers that wants no more.
 const ENOUGH: c_int = 2;
 
@@ -541,7 +541,7 @@ impl<'a> Output<'a> {
                 to.write(from.read());
                 return 0;
             }
-            if !(2..=SMALL).contains(&len) || len > output.end.addr() - to.addr() {
+            if !(2..=PIECE).contains(&len) || len > output.end.addr() - to.addr() {
                 return Self::write_any(l, data, len, out);
             }
             output.next = to.add(len);
@@ -572,7 +572,7 @@ impl<'a> Output<'a> {
             let to = output.next;
             output.next = to.add(len);
             to.copy_from_nonoverlapping(data.cast::<u8>(), len);
-            c_int::from(output.ends_early && len > SMALL) * ENOUGH
+            c_int::from(output.ends_early && len > PIECE) * ENOUGH
         }
     }
 

@@ -9,10 +9,10 @@ use crate::support::error::Result;
 
 /// The digests of some keys, by the addresses of the strings.
 #[derive(Default)]
-pub struct KeyDigests([(usize, u64); KeyDigests::MOST]);
+pub struct KeyDigests([(usize, u64); KeyDigests::PLACES]);
 
 impl KeyDigests {
-    const MOST: usize = 32;
+    const PLACES: usize = 32;
 }
 
 impl Vm {
@@ -64,8 +64,11 @@ impl Vm {
                 return Ok(false);
             }
             let top = ffi::lua_gettop(holder);
-            let mut outcome = Ok(ffi::lua_getmetatable(holder, index) == 0);
-            ffi::lua_settop(holder, top);
+            if ffi::lua_getmetatable(holder, index) != 0 {
+                ffi::lua_settop(holder, top);
+                return Ok(false);
+            }
+            let mut outcome = Ok(true);
             ffi::lua_pushnil(holder);
             while let Ok(true) = outcome
                 && ffi::lua_next(holder, index) != 0
@@ -98,7 +101,7 @@ impl Vm {
         // SAFETY: as promised. Of the scalars only strings have an address.
         unsafe {
             let address = ffi::lua_topointer(thread, index) as usize;
-            let known = keys.0.get_mut(address >> 4 & (KeyDigests::MOST - 1))?;
+            let known = keys.0.get_mut(address >> 4 & (KeyDigests::PLACES - 1))?;
             if known.0 != address || address == 0 {
                 *known = (address, self.digest_at(thread, index)?);
             }
