@@ -609,7 +609,15 @@ impl<'a> Recorder<'a> {
     }
 
     /// What passed for a row goes by a number: it has a metatable, or a function.
-    fn no_row(&mut self, table: Ref, place: RecordedPlace) -> Result<()> {
+    /// The words and rows that its walk has found, from these numbers on, go.
+    fn no_row(
+        &mut self,
+        table: Ref,
+        place: RecordedPlace,
+        [words, rows]: [usize; 2],
+    ) -> Result<()> {
+        self.words.truncate(words);
+        self.rows.truncate(rows);
         let held = self.own(table, self.vm.val(table).addr)?;
         self.no_rows
             .try_insert_value(place.word(Held::ROW), place.word(held))?;
@@ -627,32 +635,26 @@ impl<'a> Recorder<'a> {
     fn table(&mut self, met: MetTable) -> Result<()> {
         let MetTable { table, path, row } = met;
         let metatable = self.vm.metatable(table)?;
-        if let Some(place) = row.filter(|_| metatable != Ref::NIL) {
-            return self.no_row(table, place);
-        }
         let (words, rows) = (self.words.len(), self.rows.len());
+        if let Some(place) = row.filter(|_| metatable != Ref::NIL) {
+            return self.no_row(table, place, [words, rows]);
+        }
         let address = self.vm.val(table).addr;
         let old = self.running_table(address).unwrap_or_default();
         let pairing = self.pairing();
         let old_path = pairing.and_then(|pairing| pairing.paths.get(&self.vm.val(old).addr));
         let old_path = old_path.copied();
         let mut entries = Vec::new();
-        let mut keys = 0;
         let list = pairing.and_then(|pairing| pairing.recorded.get(&address));
-        let is_list = list.is_some();
-        let (elements, stays) = match list {
-            Some(list) => (copied(&list.elements)?, copied(&list.stays)?),
-            None => (Vec::new(), Vec::new()),
-        };
-        keys += stays.len();
+        let (elements, stays) = list.map_or((&[][..], &[][..]), |it| (&it.elements, &it.stays));
+        let (elements, stays) = (copied(elements)?, copied(stays)?);
+        let mut keys = stays.len();
         let mut under_objects = Vec::new();
         let mut cursor = self.vm.walk(table, old)?;
         while let Some(entry) = cursor.next(self.vm) {
             if let Some(place) = row.filter(|_| entry.new.is_function()) {
                 cursor.end(self.vm);
-                self.words.truncate(words);
-                self.rows.truncate(rows);
-                return self.no_row(table, place);
+                return self.no_row(table, place, [words, rows]);
             }
             let Some(key) = cursor.key_digest(self.vm) else {
                 self.has_references |= entry.key.is_function();
@@ -661,25 +663,25 @@ impl<'a> Recorder<'a> {
                 }
                 continue;
             };
-            let index = is_list.then(|| cursor.key_integer(self.vm)).flatten();
+            let index = list
+                .is_some()
+                .then(|| cursor.key_integer(self.vm))
+                .flatten();
             let index = index.and_then(|index| index.checked_sub(1));
             let element = index.and_then(|index| elements.get(usize::try_from(index).ok()?));
             if let Some(element) = element {
                 if let Some(index) = element.index {
                     keys += 1;
                     let [new, _] = cursor.keep_values(self.vm, entry.new)?;
-                    let list = match entry.new.is_table() {
-                        true => &mut self.rows,
-                        false => &mut entries,
-                    };
-                    list.try_push(RecordEntry {
+                    let entry = RecordEntry {
                         place: path.place(self.vm.digest_of_integer(index)),
                         known: element.known,
                         in_list: true,
                         is_element: true,
                         new,
                         old: element.old,
-                    })?;
+                    };
+                    self.queue(&mut entries, entry)?;
                 }
                 continue;
             }
@@ -693,27 +695,20 @@ impl<'a> Recorder<'a> {
                 continue;
             }
             let is_taken = |vm: &Vm| !self.stays || entry.old.is_nil() || cursor.values_equal(vm);
-            let digest = match entry.new.is_table() {
-                true => None,
-                false => cursor.value_digest(self.vm),
-            };
-            match digest.filter(|_| is_taken(self.vm)) {
+            match cursor.value_digest(self.vm).filter(|_| is_taken(self.vm)) {
                 Some(digest) => self.words.try_push(place.word(Held::scalar(digest)))?,
                 None => {
                     let is_element = cursor.key_integer(self.vm).is_some();
                     let [new, old] = cursor.keep_values(self.vm, entry.new)?;
-                    let list = match entry.new.is_table() {
-                        true => &mut self.rows,
-                        false => &mut entries,
-                    };
-                    list.try_push(RecordEntry {
+                    let entry = RecordEntry {
                         place,
                         known: old_path.map(|path| path.place(key)),
                         in_list: row.is_some() || is_element,
                         is_element,
                         new,
                         old,
-                    })?;
+                    };
+                    self.queue(&mut entries, entry)?;
                 }
             }
         }
@@ -721,12 +716,29 @@ impl<'a> Recorder<'a> {
         for under in under_objects {
             if let Some(entry) = self.under_object(under, &met, (old, old_path))? {
                 keys += 1;
-                match self.vm.val(entry.new).is_table() {
-                    true => self.rows.try_push(entry)?,
-                    false => entries.try_push(entry)?,
-                }
+                self.queue(&mut entries, entry)?;
             }
         }
+        self.note_all(entries, rows, keys)?;
+        if metatable != Ref::NIL {
+            let held = self.held(metatable, None)?;
+            self.words.try_push(path.metatable().word(held))?;
+        }
+        if pairing.is_none() {
+            return self.words.try_push(path.count_word(keys));
+        }
+        self.tables.try_push(Walked {
+            met,
+            old,
+            old_path,
+            keys,
+            is_list: list.is_some(),
+        })
+    }
+
+    /// Notes the entries of a table of so many keys; of those that are tables, which are the rows
+    /// from a number on, what is no row.
+    fn note_all(&mut self, entries: Vec<RecordEntry>, rows: usize, keys: usize) -> Result<()> {
         for mut entry in entries {
             entry.in_list |= keys > MOST_NUMBERED;
             self.note(&entry)?;
@@ -742,20 +754,15 @@ impl<'a> Recorder<'a> {
                 _ => next += 1,
             }
         }
-        if metatable != Ref::NIL {
-            let held = self.held(metatable, None)?;
-            self.words.try_push(path.metatable().word(held))?;
+        Ok(())
+    }
+
+    /// Puts an entry where its kind is noted: a table may be a row.
+    fn queue(&mut self, entries: &mut Vec<RecordEntry>, entry: RecordEntry) -> Result<()> {
+        match self.vm.val(entry.new).is_table() {
+            true => self.rows.try_push(entry),
+            false => entries.try_push(entry),
         }
-        if pairing.is_none() {
-            return self.words.try_push(path.count_word(keys));
-        }
-        self.tables.try_push(Walked {
-            met,
-            old,
-            old_path,
-            keys,
-            is_list,
-        })
     }
 
     /// Elements of a list that the file has no longer.
