@@ -9,9 +9,10 @@ use crate::cases::{Case, Kind};
 use crate::fleet::Fleet;
 use crate::module::Module;
 use crate::participant::{Participant, Who};
+use crate::record::Record;
 
-/// Reloads that are counted.
-const COUNTED: usize = 4;
+/// Reloads, or loads, that are counted.
+pub const COUNTED: usize = 4;
 
 /// The library's cost in floors; none where nothing counts, or the case is not about code.
 pub fn floors(case: &Case) -> Option<f64> {
@@ -24,6 +25,11 @@ pub fn floors(case: &Case) -> Option<f64> {
 /// The same for the states of a fleet, but for the first one.
 pub fn fleet_floors(fleet: &Fleet) -> Option<f64> {
     compared(fleet.name)
+}
+
+/// The cost of a load with a record, in loads without one.
+pub fn loads(record: &Record) -> Option<f64> {
+    compared(record.name)
 }
 
 fn compared(name: &str) -> Option<f64> {

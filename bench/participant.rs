@@ -186,7 +186,7 @@ impl Participant {
 
 /// The measured call, by itself: a profiler can be told to count inside it only.
 #[inline(never)]
-fn measured(step: &Function) -> (Duration, mlua::Result<Value>) {
+pub fn measured(step: &Function) -> (Duration, mlua::Result<Value>) {
     let before = clock::now();
     let object = step.call(());
     (clock::now().saturating_sub(before), object)

@@ -11,8 +11,10 @@ use crate::Outcome;
 use crate::cases::{Edit, Subject};
 use crate::clock;
 use crate::host::Host;
+use crate::instructions::{self, COUNTED};
 use crate::memory;
 use crate::module::{Module, NAME};
+use crate::participant::{Who, measured};
 
 /// A module to load.
 #[derive(Clone, Copy)]
@@ -55,11 +57,12 @@ const GOALS: [f64; 2] = [1.15, 1.3];
 const HEAD: &str = "
 The record (hotreload.track): medians of interleaved rounds, processor time. load: by require, \
 in ms without a record, and how many
-times that with one (goal 1.15 for code, 1.3 for rows); bytes: what the state holds more, over 8 \
-for each scalar and 24 for each
-function and table (with functions, the main function and entries of the weak table are in it). \
-merge: a reload with data = \"merge\" over one with \"keep\", when every scalar of the file is \
-another one.
+times that with one (goal 1.15 for code, 1.3 for rows); instr: the same in instructions, \
+where valgrind is there; bytes: what the state
+holds more, over 8 for each scalar and 24 for each function and table (with functions, the main \
+function and entries of the weak
+table are in it). merge: a reload with data = \"merge\" over one with \"keep\", when every \
+scalar of the file is another one.
 ";
 
 /// The program's side.
@@ -132,8 +135,8 @@ pub fn run(records: &[Record]) -> bool {
     }
     println!("{HEAD}");
     println!(
-        "{:<28} {:>6} {:>10} {:>8} {:>8} {:>8} {:>8}  result",
-        "case", "rounds", "load ms", "loads", "words", "bytes", "merge"
+        "{:<28} {:>6} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8}  result",
+        "case", "rounds", "load ms", "loads", "instr", "words", "bytes", "merge"
     );
     let mut right = true;
     for record in records {
@@ -148,13 +151,30 @@ pub fn run(records: &[Record]) -> bool {
     right
 }
 
-fn measure(record: &Record) -> Outcome<String> {
+/// Writes the first version.
+fn first(record: &Record) -> Outcome<Module> {
     let functions = match record.what {
         What::Functions(count) => count,
         What::Rows(_) => 1,
     };
     let mut module = Module::new(Subject::Generated, functions, Edit::All)?;
     write(record, &mut module, 1)?;
+    Ok(module)
+}
+
+/// What runs under valgrind: some loads, behind one that has made all parts of the library.
+pub fn counted(record: &Record, who: Who) -> Outcome<()> {
+    let module = first(record)?;
+    let program = Program::new(&module, who == Who::Library)?;
+    for _ in 0..COUNTED {
+        let (_, loaded) = measured(&program.load);
+        loaded?;
+    }
+    Ok(())
+}
+
+fn measure(record: &Record) -> Outcome<String> {
+    let mut module = first(record)?;
     let plain = Program::new(&module, false)?;
     let tracked = Program::new(&module, true)?;
     let count: usize = tracked.count.call(())?;
@@ -194,11 +214,12 @@ fn measure(record: &Record) -> Outcome<String> {
         _ => "met",
     };
     Ok(format!(
-        "{:<28} {:>6} {:>10.3} {:>8.3} {:>8} {:>8.2} {:>8.3}  {verdict}",
+        "{:<28} {:>6} {:>10.3} {:>8.3} {:>8} {:>8} {:>8.2} {:>8.3}  {verdict}",
         record.name,
         record.rounds,
         1000.0 * median(times),
         median(ratios),
+        instructions::loads(record).map_or_else(String::new, |it| format!("{it:.3}")),
         count,
         bytes,
         median(merges),

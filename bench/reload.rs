@@ -50,6 +50,8 @@ fn bench() -> Outcome<bool> {
     if let Some(who) = args.counted {
         let count = |case| instructions::counted(case, who);
         args.cases.iter().try_for_each(count)?;
+        let mut records = args.records.iter();
+        records.try_for_each(|record| record::counted(record, who))?;
         let mut fleets = args.fleets.iter();
         return fleets.try_for_each(|_| fleet::counted(who)).map(|()| true);
     }

@@ -280,7 +280,7 @@ for _, scope in ipairs { "module", "vm" } do
       M.handlers[1], M.handlers[2] = M.handlers[2], M.handlers[1]
       app:update("made", (file:gsub("old", "new"):gsub('make "hit"', 'make "say", make "hit"')))
       local names = {}
-      for i, handler in ipairs(M.handlers) do names[i] = table.concat({ handler() }, " ") end
+      for i, one in ipairs(M.handlers) do names[i] = table.concat({ one() }, " ") end
       assert.same({ "quit new", "say new", "hit new" }, names)
     end)
 

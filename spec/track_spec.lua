@@ -277,6 +277,64 @@ describe("hotreload.track (R8)", function()
     assert.equal(1, M.get())
   end)
 
+  --- A table of rows and a list of some, of which each kind holds something else.
+  local function rows_of(version)
+    local kinds = {
+      "{ n = %d, name = 'of %d' }", "{ n = %d, within = { n = %d, more = { %d } } }",
+      "{ n = %d, within = { n = %d }, run = function() return %d end }",
+      "setmetatable({ n = %d, within = { n = %d } }, meta)",
+      "{ within = { n = %d, run = function() return %d end } }", "{ [meta] = %d, n = %d }",
+    }
+    local parts = { "local meta = {} local shared = { n = " .. version .. " } return { rows = {" }
+    for i = 1, 90 do
+      local row = kinds[i % #kinds + 1]:gsub("%%d", tostring(version))
+      parts[#parts + 1] = ("row%d = %s,"):format(i, row)
+    end
+    parts[#parts + 1] = "one = shared, other = shared }, list = {"
+    for _, row in ipairs(kinds) do
+      parts[#parts + 1] = row:gsub("%%d", tostring(version)) .. ","
+    end
+    parts[#parts + 1] = "} }"
+    return table.concat(parts, "\n")
+  end
+
+  --- All values below a table, by their paths; of functions what they return.
+  local function values_in(of, path, found)
+    for key, value in pairs(of) do
+      local at = path .. "." .. (type(key) == "table" and "meta" or tostring(key))
+      if type(value) == "table" then
+        values_in(value, at, found)
+      else
+        found[at] = type(value) == "function" and value() or value
+      end
+    end
+    return found
+  end
+
+  it("says the same of rows as the record of a reload, whatever they hold", function()
+    local function outcome(name, between)
+      local M = app:module(name, rows_of(1))
+      if between then app:update(name, rows_of(1), { data = "merge" }) end
+      local before = M.rows.row3
+      for i = 1, 90, 7 do
+        local row = M.rows["row" .. i]
+        row.n, row.added = 9, 9
+        if row.within then row.within.n = nil end
+      end
+      M.rows.row10 = nil
+      local report = app:update(name, rows_of(2), { data = "merge" })
+      assert.equal(before, M.rows.row3)
+      for i, warning in ipairs(report.warnings) do
+        report.warnings[i] = warning:gsub("^[^:]*: ", "")
+      end
+      return { values_in(M, "", {}), report.data, report.warnings }
+    end
+    local first = outcome("first")
+    assert.same(outcome("later", true), first)
+    assert.same({ 2, "of 2", 9 },
+      { first[1][".rows.row6.n"], first[1][".rows.row6.name"], first[1][".rows.row8.n"] })
+  end)
+
   it("takes a new record where the program loads a module anew", function()
     hotreload.track()
     app:module("m", V1)

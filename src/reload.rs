@@ -16,7 +16,7 @@ use crate::lua::layout::{self, Answered, LayoutElement as _, Running};
 use crate::lua::stock::Stock;
 use crate::lua::vm::{Kind, Ref, Version, Vm};
 use crate::lua::write::{self, Op, Permit};
-use crate::model::base::{self, Base};
+use crate::model::base::Base;
 use crate::model::edits;
 use crate::model::kept;
 use crate::model::lineage::{self, Lineage, Numbers};
@@ -565,7 +565,7 @@ fn record_of(
     }
     let base = match options.dry_run {
         true => Ref::NIL,
-        false => base::pack(vm, record.words)?,
+        false => vm.packed(&record.words)?,
     };
     Ok((base, record.numbers))
 }

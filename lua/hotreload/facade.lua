@@ -49,8 +49,8 @@ local loaded_versions = setmetatable({}, { __mode = "k" })
 -- The tables that no walk over the VM enters; the skipped ones are the program's list (R2.11).
 local own = {
     [OWN.records] = records, [OWN.hooking] = hooking, [OWN.lineage] = state.lineage,
-    [OWN.objects] = objects, [OWN.others] = state.others, [OWN.sweeping] = sweeping,
-    [OWN.skipped] = {}, [OWN.versions] = loaded_versions,
+    [OWN.objects] = objects, [OWN.sweeping] = sweeping, [OWN.skipped] = {},
+    [OWN.versions] = loaded_versions,
 }
 
 --- After a cycle of the collector, moves the live entries to a new table. This is not done while a

@@ -15,12 +15,11 @@ local records = {
     -- Per module, weakly: what `package.loaded` had when hotreload saw it last, or false.
     objects = setmetatable({}, { __mode = "v" }),
     -- Weakly, for every function that a load placed, every table that it made, and what it imports:
-    -- the number of the object (R3.3, R8). For every module, by its name: the locals that some
-    -- function has assigned (R4.7). Under "exact" stands a weak table with a digest of each
-    -- function, lines included (R3.6).
+    -- the number of the object (R3.3, R8). A module's object that has none has -1, as far as
+    -- `hotreload.track` has met it. For every module, by its name: the locals that some function
+    -- has assigned (R4.7). Under "exact" stands a weak table with a digest of each function, lines
+    -- included (R3.6).
     lineage = setmetatable({}, weak),
-    -- Weakly, as keys: the objects of modules, as far as `hotreload.track` has met them.
-    others = setmetatable({}, weak),
     -- What reloads allocated since the collector's last cycle, in KiB.
     owed = 0,
     -- The collector has ended a cycle, and the weak table keeps room for what it lost.
@@ -55,8 +54,8 @@ end
 
 --- Notes what a load of `require` has left (R8). What was known of the module ends with it.
 function records.note(name, object, loader, before, value)
-    local owed, base, needs_text = core.track(records.owed, name, loader, before, value,
-        records.lineage, records.others)
+    local owed, base, needs_text =
+        core.track(records.owed, name, loader, before, value, records.lineage)
     records.owed = owed
     local record = records.of[name] or records.new()
     records.of[name] = record

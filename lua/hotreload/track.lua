@@ -8,7 +8,7 @@
 -- record is made from what the loader left.
 
 local core = ...
-local allow, call, note, others = core.allow, core.call, core.records.note, core.records.others
+local allow, call, records = core.allow, core.call, core.records
 
 local error, next, pcall, rawequal, rawget, rawset, type = error, next, pcall, rawequal,
     rawget, rawset, type
@@ -55,7 +55,8 @@ local walked, since, untracked = 0, 0, {}
 local SMALL = 256
 
 local function know(object)
-    if type(object) == "table" then others[object] = 1 end
+    local lineage = records.lineage
+    if type(object) == "table" and not lineage[object] then lineage[object] = -1 end
 end
 
 --- Adds the objects of other modules: a load must not cost as much as there are modules.
@@ -79,7 +80,7 @@ local function take(name, code, before, value)
     if object == nil then object = rawget(loaded, name) end
     if object == nil then object = true end
     meet_others()
-    note(name, object, code, before, value)
+    records.note(name, object, code, before, value)
     know(object)
 end
 

@@ -5,13 +5,12 @@
 
 use crate::lua::stock::Stock;
 use crate::lua::vm::{Kind, Ref, Vm};
-use crate::model::base;
 use crate::model::lineage::Lineage;
 use crate::stages::find::Context;
 use crate::stages::record;
 use crate::support::error::Result;
 
-/// `core.track(owed, name, loader, before, value, lineage, objects)` → `owed, record, needs_text`.
+/// `core.track(owed, name, loader, before, value, lineage)` → `owed, record, needs_text`.
 ///
 /// `before` has what the globals held before `loader` ran, `value` is what it returned.
 ///
@@ -20,7 +19,7 @@ use crate::support::error::Result;
 pub fn track(vm: &mut Vm) -> Result<(Ref, bool)> {
     let (name, main) = (vm.argument(2)?, vm.argument(3)?);
     let (before, returned) = (vm.argument(4)?, vm.argument(5)?);
-    let (table, objects) = (vm.argument(6)?, vm.argument(7)?);
+    let table = vm.argument(6)?;
     let lineage = Lineage::in_table(vm, table)?;
     let context = Context::new(vm, name, Stock::default())?;
     let value = match vm.kind(returned) {
@@ -31,8 +30,7 @@ pub fn track(vm: &mut Vm) -> Result<(Ref, bool)> {
         Kind::Table | Kind::Function => value,
         _ => Ref::NIL,
     };
-    let (record, needs_text) =
-        record::of_first_load(vm, &context, lineage, [main, value, before, objects])?;
+    let (record, needs_text) = record::of_first_load(vm, &context, lineage, [main, value, before])?;
     record.numbers.keep(vm)?;
-    Ok((base::pack(vm, record.words)?, needs_text))
+    Ok((vm.packed(&record.words)?, needs_text))
 }

@@ -161,8 +161,6 @@ layout! {
         Hooking = c"hooking",
         Lineage = c"lineage",
         Objects = c"objects",
-        /// The modules' objects, as keys.
-        Others = c"others",
         /// What the native part keeps of a sweep in slices.
         Sweeping = c"sweeping",
         /// The tables that the program leaves out of every walk (R2.11).

@@ -203,7 +203,9 @@ unsafe fn binary(l: *mut lua_State, name: &CStr, debug_info: DebugInfo) -> Optio
     }
     match debug_info {
         DebugInfo::Keep => Some(dump),
-        DebugInfo::Strip => cut::with_source(&dump, name.to_bytes()).ok().flatten(),
+        DebugInfo::Strip | DebugInfo::Code => {
+            cut::with_source(&dump, name.to_bytes()).ok().flatten()
+        }
     }
 }
 

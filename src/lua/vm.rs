@@ -45,6 +45,7 @@ pub(in crate::lua) use function::is_whole;
 pub use kept::{Kept, KeptEntry, KeyValue};
 pub use source::SourceId;
 pub use upvalue::KeptUpvalue;
+pub use walk::KeyDigests;
 
 use super::protected;
 use super::shared;
@@ -600,7 +601,7 @@ impl Vm {
         let read = self.with_bytes(r, |bytes| -> Result<Vec<u64>> {
             let mut words = Vec::new();
             words.try_reserve_exact(bytes.len() / size_of::<u64>())?;
-            words.extend(bytes.as_chunks().0.iter().copied().map(u64::from_le_bytes));
+            words.extend(bytes.as_chunks().0.iter().copied().map(u64::from_ne_bytes));
             Ok(words)
         });
         read.transpose()
@@ -1078,13 +1079,17 @@ impl Vm {
 
     /// The integer `table[key]`, raw.
     pub fn get_number(&self, table: Ref, key: Ref) -> Option<i64> {
-        let thread = self.push_get(table, key);
-        // SAFETY: the value is on top; it is no string, which would be converted.
+        let (thread, index) = self.at(table);
+        // SAFETY: as in `push_get`; what was pushed is popped.
         unsafe {
-            let mut is_number = 0;
-            let number = ffi::lua_tointegerx(thread, -1, &raw mut is_number);
+            if ffi::lua_type(thread, index) != ffi::LUA_TTABLE {
+                return None;
+            }
+            self.push_beside(thread, key);
+            let is_number = ffi::lua_rawget(thread, index) == ffi::LUA_TNUMBER;
+            let number = is_number.then(|| ffi::lua_tointeger(thread, -1));
             ffi::lua_settop(thread, -2);
-            (is_number != 0).then_some(number)
+            number
         }
     }
 

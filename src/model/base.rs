@@ -6,7 +6,8 @@
 //! a table of plain data in a list, has no number: its places are made of the place where it
 //! stands. So the record holds nothing alive, and costs a word for each of these.
 //!
-//! The set is sorted, and packed into one Lua string, which the façade keeps.
+//! The set is packed into one Lua string, which the façade keeps. What a reload leaves is sorted;
+//! of a first load that is not done before somebody reads it, which nobody does in most programs.
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -208,11 +209,15 @@ pub struct Base {
 }
 
 impl Base {
-    /// Reads what [`pack`] made; any other value is no record.
+    /// Reads the words that [`Vm::packed`] has packed; any other value is no record.
     pub fn read(vm: &Vm, packed: Ref) -> Result<Base> {
         let words = vm.words(packed)?;
         let known = words.is_some();
-        let words = words.unwrap_or_default();
+        let mut words = words.unwrap_or_default();
+        if !words.is_sorted() {
+            words.sort_unstable();
+        }
+        words.dedup();
         Ok(Base { words, known })
     }
 
@@ -279,15 +284,6 @@ impl Base {
             })
         })
     }
-}
-
-/// Packs words, which are sorted, into a Lua string.
-///
-/// # Errors
-/// [`crate::support::error::Error::Memory`].
-pub fn pack(vm: &mut Vm, mut words: Vec<u64>) -> Result<Ref> {
-    words.dedup();
-    vm.packed(&words)
 }
 
 /// The places of sites, each worked out once.

@@ -4,7 +4,8 @@
 //! One integer for each object in a table with weak keys: it keeps nothing alive. A function that
 //! takes the place of a running one has that one's number; a table of the running program keeps its
 //! own. An object of others that the record speaks of has a number as well, with a minus sign: that
-//! it has one does not say that a load of this module has placed it.
+//! it has one does not say that a load of this module has placed it. A module's object that nobody
+//! has numbered yet has -1, which holds none.
 //!
 //! Another table like it has the digest of each function with its lines: it tells which functions
 //! are the file's to the letter, and stay the objects that they are (R3.6).
@@ -58,7 +59,12 @@ impl Lineage {
 
     /// The number of an object, if it has one: for a function, that of its lineage.
     pub fn of(&self, vm: &Vm, object: Ref) -> Option<i64> {
-        Lineage::number_in(vm.get_number(self.table, object)?)
+        Lineage::number_in(self.note(vm, object)?)
+    }
+
+    /// What is noted of an object, if a load has met it.
+    pub fn note(&self, vm: &Vm, object: Ref) -> Option<i64> {
+        vm.get_number(self.table, object)
     }
 
     /// The number in what is noted of an object.
@@ -69,8 +75,7 @@ impl Lineage {
 
     /// What is noted of a function that a load has placed.
     pub fn number(&self, vm: &Vm, function: Ref) -> Option<i64> {
-        vm.get_number(self.table, function)
-            .filter(|number| *number >= 0)
+        self.note(vm, function).filter(|number| *number >= 0)
     }
 
     /// What a number tells of the function's code.
@@ -103,7 +108,8 @@ pub struct Continued {
 
 /// The numbers that a load gives. They are noted when it is kept.
 pub struct Numbers {
-    lineage: Lineage,
+    /// What is noted already.
+    pub lineage: Lineage,
     last: i64,
     /// By address.
     given: FxHashMap<usize, i64>,

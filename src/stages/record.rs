@@ -7,7 +7,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::lua::vm::{KeptEntry, KeyValue, Kind, Ref, TableCursor, Val, Vm};
+use crate::lua::vm::{KeptEntry, KeyDigests, KeyValue, Kind, Ref, TableCursor, Val, Vm};
 use crate::model::base::{self, Base, Held, Path, RecordedPlace};
 use crate::model::lineage::{Continued, Lineage, Numbers};
 use crate::model::options::{Data, Options};
@@ -66,11 +66,10 @@ pub fn record(
 }
 
 /// Makes the record of a load that was Lua's: from what the loader `main` returned, which is
-/// `value`, and what it has set among the globals, of which `before` is a copy. `objects` is a
-/// table whose keys are the objects of other modules. True when the text is needed to tell
-/// definitions from references.
+/// `value`, and what it has set among the globals, of which `before` is a copy. True when the text
+/// is needed to tell definitions from references.
 ///
-/// What is new is not known then. A table is the module's own that no record knows, that is no
+/// What is new is not known then. A table is the module's own that has no number, that is no other
 /// module's object, and that was no global before; a function is that has the loader's source.
 ///
 /// # Errors
@@ -79,12 +78,11 @@ pub fn of_first_load(
     vm: &mut Vm,
     context: &Context,
     lineage: Lineage,
-    [main, value, before, objects]: [Ref; 4],
+    [main, value, before]: [Ref; 3],
 ) -> Result<(Record, bool)> {
     let numbers = Numbers::new(vm, lineage)?;
     let own = vm.val(value).addr;
     let mut load = Load {
-        objects,
         own,
         ..Load::default()
     };
@@ -116,8 +114,6 @@ enum ObjectsMade<'a> {
 #[derive(Default)]
 struct Load {
     ownership: Ownership,
-    /// A table whose keys are the objects of other modules.
-    objects: Ref,
     /// The address of what the loader returned.
     own: usize,
     /// Tables that were globals before, by address.
@@ -148,8 +144,12 @@ struct Recorder<'a> {
     /// holds.
     kept_imports: FxHashSet<usize>,
     waiting: Vec<MetTable>,
+    /// The digests of the keys of rows.
+    keys: KeyDigests,
     /// Tables in lists, which are looked at last.
     rows: Vec<RecordEntry>,
+    /// Words that take tables for rows that are none, each with the right one.
+    no_rows: FxHashMap<u64, u64>,
     tables: Vec<Walked>,
     /// Something stands in a place that did not make it, or is a function: only the text says which
     /// of its places is a reference.
@@ -175,7 +175,8 @@ struct RecordedLocal {
 struct MetTable {
     table: Ref,
     path: Path,
-    is_row: bool,
+    /// Where it stands, for a row.
+    row: Option<RecordedPlace>,
 }
 
 /// An incoming table that was walked.
@@ -218,7 +219,9 @@ impl<'a> Recorder<'a> {
             answered: None,
             kept_imports: FxHashSet::default(),
             waiting: Vec::new(),
+            keys: KeyDigests::default(),
             rows: Vec::new(),
+            no_rows: FxHashMap::default(),
             tables: Vec::new(),
             has_references: false,
             written: FxHashMap::default(),
@@ -256,8 +259,10 @@ impl<'a> Recorder<'a> {
                 break;
             }
         }
+        self.correct();
         self.words.sort_unstable();
         let mut counts = self.counts()?;
+        counts.sort_unstable();
         let has_moved = |walked: &Walked| {
             let before = walked.old_path;
             before.is_some_and(|before| before != walked.met.path)
@@ -267,6 +272,7 @@ impl<'a> Recorder<'a> {
             self.rest_stays(loaded)?;
             self.words.sort_unstable();
             counts = self.counts()?;
+            counts.sort_unstable();
         }
         add_sorted(&mut self.words, &counts)
     }
@@ -293,7 +299,7 @@ impl<'a> Recorder<'a> {
             self.change(&change)?;
         }
         let mut known: FxHashMap<usize, u32> = FxHashMap::default();
-        let (mut locals, mut owners) = (Vec::new(), Vec::new());
+        let (mut locals, mut owners, mut cells) = (Vec::new(), Vec::new(), Vec::new());
         loop {
             if let Some(met) = self.waiting.pop() {
                 self.table(met)?;
@@ -308,29 +314,18 @@ impl<'a> Recorder<'a> {
                 }
                 break;
             };
-            for index in 1..=u8::MAX {
-                let Some(upvalue) = self.vm.upvalue(function, index) else {
-                    break;
-                };
-                if self
-                    .vm
-                    .with_upvalue_name(function, index, |name| name == b"_ENV")
-                {
-                    continue;
-                }
-                let number = match known.get(&upvalue.cell) {
+            let upvalues = self.vm.info(function)?.unwrap_or_default().upvalues;
+            cells.clear();
+            cells.try_reserve(upvalues.into())?;
+            cells.extend_from_slice(self.vm.cells(function, upvalues)?);
+            for (cell, index) in cells.iter().zip(1..) {
+                let number = match known.get(cell) {
                     Some(number) => *number,
                     None => {
-                        let number = locals.len() as u32;
-                        known.try_insert_value(upvalue.cell, number)?;
-                        let value = self.vm.upvalue_value(function, index)?;
-                        locals.try_push(Some(RecordedLocal {
-                            upvalue: (function, index),
-                            name: base::name_of_upvalue(self.vm, function, index),
-                            is_only: false,
-                            held: self.held(value, None)?,
-                        }))?;
-                        number
+                        known.try_insert_value(*cell, locals.len() as u32)?;
+                        let local = self.local_of_load(function, index)?;
+                        locals.try_push(local)?;
+                        locals.len() as u32 - 1
                     }
                 };
                 owners.try_push((function, index, number))?;
@@ -345,12 +340,42 @@ impl<'a> Recorder<'a> {
             local.is_only = named.get(&local.name) == Some(&1);
         }
         self.locals(&locals, owners.into_iter())?;
-        self.words.sort_unstable();
+        self.correct();
         let counts = self.counts()?;
-        add_sorted(&mut self.words, &counts)
+        self.words.try_reserve(counts.len())?;
+        self.words.extend(counts);
+        Ok(())
     }
 
-    /// How many keys of each table are on record: words, sorted.
+    /// A local of a load that was Lua's; none for the environment.
+    fn local_of_load(&mut self, function: Ref, index: u8) -> Result<Option<RecordedLocal>> {
+        let vm = &self.vm;
+        let name = vm.with_upvalue_name(function, index, |name| {
+            (name != b"_ENV").then(|| vm.digest_of(name))
+        });
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        let value = self.vm.upvalue_value(function, index)?;
+        Ok(Some(RecordedLocal {
+            upvalue: (function, index),
+            name,
+            is_only: false,
+            held: self.held(value, None)?,
+        }))
+    }
+
+    /// Puts the right words in place of those that take tables for rows that are none.
+    fn correct(&mut self) {
+        if self.no_rows.is_empty() {
+            return;
+        }
+        for word in &mut self.words {
+            *word = self.no_rows.get(word).copied().unwrap_or(*word);
+        }
+    }
+
+    /// How many keys of each table are on record: words.
     fn counts(&self) -> Result<Vec<u64>> {
         let mut words = Vec::new();
         words.try_reserve_exact(self.tables.len() + self.written.len())?;
@@ -358,68 +383,99 @@ impl<'a> Recorder<'a> {
         let walked = walked.map(|walked| (walked.met.path, walked.keys));
         let counts = walked.chain(self.written.values().copied());
         words.extend(counts.map(|(path, keys)| path.count_word(keys)));
-        words.sort_unstable();
         Ok(words)
     }
 
-    /// Has the load made this table?
-    fn is_own(&self, table: Ref, address: usize) -> bool {
-        match &self.made {
-            ObjectsMade::ByReload(loaded, _) => loaded.fresh.order(address).is_some(),
-            ObjectsMade::ByLoad(load) => {
-                let is_object =
-                    || address != load.own && self.vm.get_number(load.objects, table).is_some();
-                let is_known = || self.numbers.of(self.vm, table).is_some();
-                self.met.contains(&address)
-                    || !load.globals.contains(&address) && !is_object() && !is_known()
-            }
+    /// A table that the load has made: is it met for the first time, and its number, if it has one.
+    fn meet(&mut self, table: Ref, address: usize) -> Result<Option<(bool, Option<i64>)>> {
+        if let ObjectsMade::ByReload(loaded, _) = &self.made
+            && loaded.fresh.order(address).is_none()
+        {
+            return Ok(None);
         }
+        let first = self.met.try_insert_value(address, ())?.is_none();
+        let load = match &self.made {
+            ObjectsMade::ByLoad(load) if first => load,
+            ObjectsMade::ByLoad(_) => return Ok(Some((false, self.numbers.given(address)))),
+            ObjectsMade::ByReload(_, pairing) => {
+                let running = pairing.tables.get(&address).copied().unwrap_or(table);
+                return Ok(Some((first, self.numbers.of(self.vm, running))));
+            }
+        };
+        let note = self.numbers.lineage.note(self.vm, table);
+        let is_number = |note| Lineage::number_in(note).is_some();
+        if load.globals.contains(&address)
+            || note.is_some_and(|note| address != load.own || is_number(note))
+        {
+            self.met.remove(&address);
+            return Ok(None);
+        }
+        Ok(Some((true, None)))
     }
 
     /// What an object or a scalar is on record as. A table of the file's is walked later; it is a
-    /// row if it stands in a list, at `row`, and holds plain data.
+    /// row if it stands in a list, at `row`, and that walk finds plain data.
     fn held(&mut self, value: Ref, row: Option<RecordedPlace>) -> Result<Held> {
-        if let Some(digest) = self.vm.digest(value) {
-            return Ok(Held::scalar(digest));
-        }
         let val = self.vm.val(value);
-        if !val.is_table() || !self.is_own(value, val.addr) {
+        let made = match val.is_table() {
+            true => self.meet(value, val.addr)?,
+            false => match self.vm.digest(value) {
+                Some(digest) => return Ok(Held::scalar(digest)),
+                None => None,
+            },
+        };
+        let Some((first, known)) = made else {
             self.has_references = true;
             let number = self.number(value, val)?;
             return Ok(number.map_or(Held::OTHER, Held::object));
-        }
-        let first = self.met.try_insert_value(val.addr, ())?.is_none();
+        };
         self.has_references |= !first;
-        let running = self.running_table(val.addr).unwrap_or(value);
-        let known = self.numbers.of(self.vm, running);
-        if let Some(place) = row.filter(|_| known.is_none()) {
-            if !first {
-                return Ok(Held::OTHER);
+        let row = row.filter(|_| known.is_none());
+        let (held, path) = match row {
+            Some(place) if first => (Held::ROW, Some(place.path())),
+            Some(_) => (Held::OTHER, None),
+            None => {
+                let held = self.own(value, val.addr)?;
+                (held, held.number().map(Path::of))
             }
-            if self.is_plain(value)? {
-                self.waiting.try_push(MetTable {
-                    table: value,
-                    path: place.path(),
-                    is_row: true,
-                })?;
-                return Ok(Held::ROW);
-            }
-        }
-        let number = match known {
-            None => self.numbers.own(self.vm, running)?,
-            known => known,
         };
-        let Some(number) = number else {
-            return Ok(Held::OTHER);
-        };
-        if first {
+        let path = path.filter(|_| first);
+        if let Some(path) = path
+            && !(row.is_some() && self.row_of_scalars(value, path)?)
+        {
             self.waiting.try_push(MetTable {
                 table: value,
-                path: Path::of(number),
-                is_row: false,
+                path,
+                row,
             })?;
         }
-        Ok(Held::object(number))
+        Ok(held)
+    }
+
+    /// Notes a row of a load that was Lua's, if it holds scalars alone: most do.
+    fn row_of_scalars(&mut self, row: Ref, path: Path) -> Result<bool> {
+        if self.pairing().is_some() {
+            return Ok(false);
+        }
+        let mark = self.words.len();
+        let are_all = self.vm.scalars(row, &mut self.keys, |key, value| {
+            let word = path.place(key).word(Held::scalar(value));
+            self.words.try_push(word)
+        })?;
+        if !are_all {
+            self.words.truncate(mark);
+            return Ok(false);
+        }
+        let keys = self.words.len() - mark;
+        self.words.try_push(path.count_word(keys))?;
+        Ok(true)
+    }
+
+    /// A table of the file's by its number.
+    fn own(&mut self, table: Ref, address: usize) -> Result<Held> {
+        let running = self.running_table(address).unwrap_or(table);
+        let number = self.numbers.own(self.vm, running)?;
+        Ok(number.map_or(Held::OTHER, Held::object))
     }
 
     /// The same for a function that a walk has come to.
@@ -466,21 +522,6 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Has a table neither a metatable nor a function?
-    fn is_plain(&mut self, table: Ref) -> Result<bool> {
-        if !self.vm.metatable_val(table).is_nil() {
-            return Ok(false);
-        }
-        let mut cursor = self.vm.walk(table, Ref::NIL)?;
-        while let Some(entry) = cursor.next(self.vm) {
-            if entry.new.is_function() {
-                cursor.end(self.vm);
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// What is on record as what the running version has at a place; none for what can't be.
     fn running(&self, value: Ref) -> Option<Held> {
         match self.vm.digest(value) {
@@ -499,6 +540,9 @@ impl<'a> Recorder<'a> {
     fn note(&mut self, entry: &RecordEntry) -> Result<()> {
         let row = Some(entry.place).filter(|_| entry.in_list);
         let mut held = self.held(entry.new, row)?;
+        if entry.old == Ref::NIL || self.vm.val(entry.old).is_nil() {
+            return self.words.try_push(entry.place.word(held));
+        }
         let (new, old) = (self.vm.val(entry.new), self.vm.val(entry.old));
         // Where the kind differs, the file's stands there by now.
         let is_data = is_scalar(old) || is_scalar(new) && old.is_table();
@@ -547,45 +591,71 @@ impl<'a> Recorder<'a> {
     /// nor is one that was met elsewhere. True when there were some.
     fn take_rows(&mut self) -> Result<bool> {
         let rows = std::mem::take(&mut self.rows);
-        let mut places: FxHashMap<usize, u32> = FxHashMap::default();
+        let mut places: FxHashMap<usize, bool> = FxHashMap::default();
         places.try_reserve(rows.len())?;
+        self.met.try_reserve(rows.len())?;
+        self.words.try_reserve(rows.len())?;
         for row in &rows {
-            *places.entry(self.vm.val(row.new).addr).or_insert(0) += 1;
+            let is_one = places.entry(self.vm.val(row.new).addr);
+            is_one.and_modify(|is_one| *is_one = false).or_insert(true);
         }
         let some = !rows.is_empty();
         for mut row in rows {
-            let count = places.get(&self.vm.val(row.new).addr).copied();
-            row.in_list = count == Some(1);
+            let is_one = places.get(&self.vm.val(row.new).addr).copied();
+            row.in_list = is_one == Some(true);
             self.note(&row)?;
         }
         Ok(some)
     }
 
+    /// What passed for a row goes by a number: it has a metatable, or a function.
+    /// The words and rows that its walk has found, from these numbers on, go.
+    fn no_row(
+        &mut self,
+        table: Ref,
+        place: RecordedPlace,
+        [words, rows]: [usize; 2],
+    ) -> Result<()> {
+        self.words.truncate(words);
+        self.rows.truncate(rows);
+        let held = self.own(table, self.vm.val(table).addr)?;
+        self.no_rows
+            .try_insert_value(place.word(Held::ROW), place.word(held))?;
+        if let Some(number) = held.number() {
+            self.waiting.try_push(MetTable {
+                table,
+                path: Path::of(number),
+                row: None,
+            })?;
+        }
+        Ok(())
+    }
+
     /// Notes what an incoming table holds.
     fn table(&mut self, met: MetTable) -> Result<()> {
-        let MetTable {
-            table,
-            path,
-            is_row,
-        } = met;
+        let MetTable { table, path, row } = met;
+        let metatable = self.vm.metatable(table)?;
+        let (words, rows) = (self.words.len(), self.rows.len());
+        if let Some(place) = row.filter(|_| metatable != Ref::NIL) {
+            return self.no_row(table, place, [words, rows]);
+        }
         let address = self.vm.val(table).addr;
         let old = self.running_table(address).unwrap_or_default();
         let pairing = self.pairing();
         let old_path = pairing.and_then(|pairing| pairing.paths.get(&self.vm.val(old).addr));
         let old_path = old_path.copied();
         let mut entries = Vec::new();
-        let mut keys = 0;
         let list = pairing.and_then(|pairing| pairing.recorded.get(&address));
-        let is_list = list.is_some();
-        let (elements, stays) = match list {
-            Some(list) => (copied(&list.elements)?, copied(&list.stays)?),
-            None => (Vec::new(), Vec::new()),
-        };
-        keys += stays.len();
-        self.elements_stay(path, stays)?;
+        let (elements, stays) = list.map_or((&[][..], &[][..]), |it| (&it.elements, &it.stays));
+        let (elements, stays) = (copied(elements)?, copied(stays)?);
+        let mut keys = stays.len();
         let mut under_objects = Vec::new();
         let mut cursor = self.vm.walk(table, old)?;
         while let Some(entry) = cursor.next(self.vm) {
+            if let Some(place) = row.filter(|_| entry.new.is_function()) {
+                cursor.end(self.vm);
+                return self.no_row(table, place, [words, rows]);
+            }
             let Some(key) = cursor.key_digest(self.vm) else {
                 self.has_references |= entry.key.is_function();
                 if entry.key.is_table() {
@@ -593,21 +663,25 @@ impl<'a> Recorder<'a> {
                 }
                 continue;
             };
-            let index = cursor
-                .key_integer(self.vm)
-                .and_then(|index| index.checked_sub(1));
+            let index = list
+                .is_some()
+                .then(|| cursor.key_integer(self.vm))
+                .flatten();
+            let index = index.and_then(|index| index.checked_sub(1));
             let element = index.and_then(|index| elements.get(usize::try_from(index).ok()?));
             if let Some(element) = element {
                 if let Some(index) = element.index {
                     keys += 1;
-                    entries.try_push(RecordEntry {
+                    let [new, _] = cursor.keep_values(self.vm, entry.new)?;
+                    let entry = RecordEntry {
                         place: path.place(self.vm.digest_of_integer(index)),
                         known: element.known,
                         in_list: true,
                         is_element: true,
-                        new: cursor.keep(self.vm)?.new,
+                        new,
                         old: element.old,
-                    })?;
+                    };
+                    self.queue(&mut entries, entry)?;
                 }
                 continue;
             }
@@ -625,44 +699,70 @@ impl<'a> Recorder<'a> {
                 Some(digest) => self.words.try_push(place.word(Held::scalar(digest)))?,
                 None => {
                     let is_element = cursor.key_integer(self.vm).is_some();
-                    let kept = cursor.keep(self.vm)?;
-                    entries.try_push(RecordEntry {
+                    let [new, old] = cursor.keep_values(self.vm, entry.new)?;
+                    let entry = RecordEntry {
                         place,
                         known: old_path.map(|path| path.place(key)),
-                        in_list: is_row || is_element,
+                        in_list: row.is_some() || is_element,
                         is_element,
-                        new: kept.new,
-                        old: kept.old,
-                    })?;
+                        new,
+                        old,
+                    };
+                    self.queue(&mut entries, entry)?;
                 }
             }
         }
+        self.elements_stay(path, stays)?;
         for under in under_objects {
             if let Some(entry) = self.under_object(under, &met, (old, old_path))? {
                 keys += 1;
-                entries.try_push(entry)?;
+                self.queue(&mut entries, entry)?;
             }
         }
-        for mut entry in entries {
-            entry.in_list |= keys > MOST_NUMBERED;
-            if entry.in_list && self.vm.val(entry.new).is_table() {
-                self.rows.try_push(entry)?;
-            } else {
-                self.note(&entry)?;
-            }
-        }
-        let metatable = self.vm.metatable(table)?;
-        if self.vm.val(metatable).is_table() {
+        self.note_all(entries, rows, keys)?;
+        if metatable != Ref::NIL {
             let held = self.held(metatable, None)?;
             self.words.try_push(path.metatable().word(held))?;
+        }
+        if pairing.is_none() {
+            return self.words.try_push(path.count_word(keys));
         }
         self.tables.try_push(Walked {
             met,
             old,
             old_path,
             keys,
-            is_list,
+            is_list: list.is_some(),
         })
+    }
+
+    /// Notes the entries of a table of so many keys; of those that are tables, which are the rows
+    /// from a number on, what is no row.
+    fn note_all(&mut self, entries: Vec<RecordEntry>, rows: usize, keys: usize) -> Result<()> {
+        for mut entry in entries {
+            entry.in_list |= keys > MOST_NUMBERED;
+            self.note(&entry)?;
+        }
+        // In a small table those stay rows that stand in a list.
+        let mut next = rows;
+        while keys <= MOST_NUMBERED && next < self.rows.len() {
+            match self.rows.get(next) {
+                Some(row) if !row.in_list => {
+                    let entry = self.rows.swap_remove(next);
+                    self.note(&entry)?;
+                }
+                _ => next += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts an entry where its kind is noted: a table may be a row.
+    fn queue(&mut self, entries: &mut Vec<RecordEntry>, entry: RecordEntry) -> Result<()> {
+        match self.vm.val(entry.new).is_table() {
+            true => self.rows.try_push(entry),
+            false => entries.try_push(entry),
+        }
     }
 
     /// Elements of a list that the file has no longer.
@@ -695,7 +795,7 @@ impl<'a> Recorder<'a> {
         Ok(Some(RecordEntry {
             place: met.path.place_by_object(number),
             known: old_path.map(|path| path.place_by_object(number)),
-            in_list: met.is_row,
+            in_list: met.row.is_some(),
             is_element: false,
             new: value,
             old: match old {
@@ -759,7 +859,7 @@ impl<'a> Recorder<'a> {
                 continue; // a reference: to what others have made, or the file has elsewhere
             }
             let is_met = seen.try_insert_value(address, ())?.is_some();
-            if is_met || !self.is_plain(table)? {
+            if is_met || !self.vm.metatable_val(table).is_nil() {
                 return Ok(false);
             }
             let mut left = self.base.keys(path);

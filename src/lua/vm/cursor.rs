@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use mlua::ffi;
 
-use super::{ComparedEntry, Kept, KeptEntry, KeyValue, Kind, Ref, Vm};
+use super::{ComparedEntry, Kept, KeptEntry, KeyValue, Kind, Ref, Val, Vm};
 use crate::lua::write::Permit;
 use crate::support::error::{Error, Result};
 
@@ -31,19 +31,28 @@ impl Vm {
     /// when it is a table). One walk at a time: it ends with [`TableCursor::end`], or behind the
     /// last entry.
     pub fn walk(&mut self, new: Ref, old: Ref) -> Result<TableCursor> {
-        if self.walks || !self.look_at(new).is_table() {
-            return Err(Error::Panic("a walk that cannot begin".into()));
+        if self.walks {
+            return Err(Error::Panic("a walk in a walk".into()));
         }
-        self.walks = true;
-        // SAFETY: no walk is under way, so the scratch is empty.
-        unsafe { ffi::lua_settop(self.scratch, 0) };
-        self.push(new);
-        self.push(old);
-        // SAFETY: room as above.
-        unsafe { ffi::lua_pushnil(self.scratch) };
-        Ok(TableCursor {
-            has_old: self.look_at(old).is_table(),
-        })
+        let s = self.scratch;
+        // SAFETY: no walk is under way, so the scratch is empty, and has room.
+        unsafe {
+            ffi::lua_settop(s, 0);
+            self.push(new);
+            match old {
+                Ref::NIL => ffi::lua_pushnil(s),
+                _ => self.push(old),
+            }
+            if ffi::lua_type(s, TABLE) != ffi::LUA_TTABLE {
+                ffi::lua_settop(s, 0);
+                return Err(Error::Panic("a walk over no table".into()));
+            }
+            ffi::lua_pushnil(s);
+            self.walks = true;
+            Ok(TableCursor {
+                has_old: ffi::lua_type(s, OTHER) == ffi::LUA_TTABLE,
+            })
+        }
     }
 
     /// Ends the walk that is under way, if there is one: a failure may have left it open.
@@ -97,6 +106,19 @@ impl TableCursor {
     pub fn keep(&self, vm: &mut Vm) -> Result<KeptEntry> {
         let [key, new, old] = Self::keep_parts(vm, [KEY, NEW, OLD])?;
         Ok(KeptEntry { key, old, new })
+    }
+
+    /// Keeps the current value, which `new` describes, and what the other table has under its key.
+    #[inline]
+    pub fn keep_values(&self, vm: &mut Vm, new: Val) -> Result<[Ref; 2]> {
+        let kept = match self.has_old {
+            true => Self::keep_parts(vm, [NEW, OLD])?,
+            false => Self::keep_parts(vm, [NEW]).map(|[new]| [new, Ref::NIL])?,
+        };
+        if let Some(known) = vm.vals.get(kept[0].0 as usize) {
+            known.set(Some(new));
+        }
+        Ok(kept)
     }
 
     /// Keeps the current entry.

@@ -20,6 +20,8 @@ pub enum DebugInfo {
     Keep,
     /// It leaves them out.
     Strip,
+    /// It ends where the function's own code does.
+    Code,
 }
 
 impl Vm {
@@ -283,7 +285,7 @@ impl Vm {
     /// # Errors
     /// [`Error::Memory`].
     pub fn makes_functions(&mut self, function: Ref) -> Result<bool> {
-        self.dump(function, DebugInfo::Strip)?;
+        self.dump(function, DebugInfo::Code)?;
         Ok(code::makes_functions(&self.buffer))
     }
 
@@ -485,12 +487,18 @@ pub(in crate::lua) unsafe fn dump_top(
     debug_info: DebugInfo,
 ) -> bool {
     let mut out = Output::to(buffer);
-    let strip = c_int::from(debug_info == DebugInfo::Strip);
+    let strip = c_int::from(debug_info != DebugInfo::Keep);
+    out.ends_early = debug_info == DebugInfo::Code;
     // SAFETY: as promised; the writer cannot raise.
     let failed = unsafe { ffi::lua_dump(l, Output::write, (&raw mut out).cast(), strip) };
     out.finish();
-    failed == 0
+    failed == 0 || failed == ENOUGH
 }
+
+/// The most bytes of a piece for which no call is made.
+const PIECE: usize = 16;
+/// What a writer answers that wants no more.
+const ENOUGH: c_int = 2;
 
 /// Where `lua_dump` writes to. A dump comes in many small pieces, most of them a byte: no call is
 /// made for them, and no more looked at than where the next one goes.
@@ -499,6 +507,8 @@ struct Output<'a> {
     /// Behind the last piece, and behind the buffer's room.
     next: *mut u8,
     end: *mut u8,
+    /// The first piece that is no small one is the last: without debug information the code.
+    ends_early: bool,
 }
 
 impl<'a> Output<'a> {
@@ -510,6 +520,7 @@ impl<'a> Output<'a> {
             next: room.start.cast(),
             end: room.end.cast(),
             buffer,
+            ends_early: false,
         }
     }
 
@@ -530,7 +541,7 @@ impl<'a> Output<'a> {
                 to.write(from.read());
                 return 0;
             }
-            if !(2..=16).contains(&len) || len > output.end.addr() - to.addr() {
+            if !(2..=PIECE).contains(&len) || len > output.end.addr() - to.addr() {
                 return Self::write_any(l, data, len, out);
             }
             output.next = to.add(len);
@@ -561,8 +572,8 @@ impl<'a> Output<'a> {
             let to = output.next;
             output.next = to.add(len);
             to.copy_from_nonoverlapping(data.cast::<u8>(), len);
+            c_int::from(output.ends_early && len > PIECE) * ENOUGH
         }
-        0
     }
 
     /// Makes room for a piece; false when there is no memory.

@@ -2,10 +2,18 @@
 
 use std::ffi::c_int;
 
-use mlua::ffi;
+use mlua::ffi::{self, lua_State};
 
 use super::{Kept, KeyValue, Kind, Ref, Vm};
 use crate::support::error::Result;
+
+/// The digests of some keys, by the addresses of the strings.
+#[derive(Default)]
+pub struct KeyDigests([(usize, u64); KeyDigests::PLACES]);
+
+impl KeyDigests {
+    const PLACES: usize = 32;
+}
 
 impl Vm {
     /// Is a table's walk exactly these keys and values, in this order? False, too, where it is not
@@ -37,6 +45,67 @@ impl Vm {
             };
             ffi::lua_settop(holder, top);
             same
+        }
+    }
+
+    /// Hands the digests of each key and its value to `each`, as long as both are scalars. Are all,
+    /// and has the table no metatable? `keys` is of use as long as no string dies.
+    pub fn scalars(
+        &self,
+        table: Ref,
+        keys: &mut KeyDigests,
+        mut each: impl FnMut(u64, u64) -> Result<()>,
+    ) -> Result<bool> {
+        let (holder, index) = self.at(table);
+        // SAFETY: a valid index; a holder has room for values in passing, and is as high as before
+        // in the end.
+        unsafe {
+            if ffi::lua_type(holder, index) != ffi::LUA_TTABLE {
+                return Ok(false);
+            }
+            let top = ffi::lua_gettop(holder);
+            if ffi::lua_getmetatable(holder, index) != 0 {
+                ffi::lua_settop(holder, top);
+                return Ok(false);
+            }
+            let mut outcome = Ok(true);
+            ffi::lua_pushnil(holder);
+            while let Ok(true) = outcome
+                && ffi::lua_next(holder, index) != 0
+            {
+                let value = self.digest_at(holder, top + 2);
+                let digests = value
+                    .and_then(|value| Some((self.key_digest_at(holder, top + 1, keys)?, value)));
+                outcome = match digests {
+                    Some((key, value)) => each(key, value).map(|()| true),
+                    None => Ok(false),
+                };
+                ffi::lua_settop(holder, top + 1);
+            }
+            ffi::lua_settop(holder, top);
+            outcome
+        }
+    }
+
+    /// The digest of a key, worked out once where many tables have it.
+    ///
+    /// # Safety
+    /// As for [`Vm::digest_at`].
+    #[inline]
+    unsafe fn key_digest_at(
+        &self,
+        thread: *mut lua_State,
+        index: c_int,
+        keys: &mut KeyDigests,
+    ) -> Option<u64> {
+        // SAFETY: as promised. Of the scalars only strings have an address.
+        unsafe {
+            let address = ffi::lua_topointer(thread, index) as usize;
+            let known = keys.0.get_mut(address >> 4 & (KeyDigests::PLACES - 1))?;
+            if known.0 != address || address == 0 {
+                *known = (address, self.digest_at(thread, index)?);
+            }
+            Some(known.1)
         }
     }
 
