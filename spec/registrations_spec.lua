@@ -1571,6 +1571,47 @@ describe("registrations", function()
         end)
     end
 
+    describe("closures of one factory or loop:", function()
+      local LOOP = [[
+        local timer, M = require "timer", { count = {} }
+        for _, name in ipairs { NAMES } do
+          local count = 0
+          timer.every(5, function() count = count + 1 return name .. count end)
+        end
+        return M
+      ]]
+      local function file(names) return (LOOP:gsub("NAMES", names)) end
+
+      it("what one has captured tells it from the others, if the program took one away", function()
+        for gone = 1, 3 do
+          local timer = app:module("timer", TIMER)
+          app:module("jobs", file "'a', 'b', 'c'")
+          app:reloaded "jobs"
+          timer.list()
+          local wanted = { "1 5 a3", "2 5 b3", "3 5 c3" }
+          timer.running[gone] = nil
+          table.remove(wanted, gone)
+          local report = app:reloaded "jobs"
+          timer.list()
+          assert.equal(table.concat(wanted, ", "), timer.list())
+          assert.same({ {}, 0 }, { report.warnings, report.calls.new })
+          stop()
+          start()
+        end
+      end)
+
+      it("one that the file inserts is new, and one that it edits goes on", function()
+        local timer = app:module("timer", TIMER)
+        app:module("jobs", file "'a', 'b'")
+        app:reloaded "jobs"
+        timer.list()
+        app:update("jobs", file "'new', 'a', 'b'")
+        assert.equal("1 5 a2, 2 5 b2, 3 5 new1", timer.list())
+        app:update("jobs", file "'new', 'other', 'b'")
+        assert.equal("1 5 other3, 2 5 b3, 3 5 new2", timer.list())
+      end)
+    end)
+
     it("a number that is edited moves no other one's code", function()
       local timer = app:module("timer", TIMER)
       app:module("jobs", FILE)

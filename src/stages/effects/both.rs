@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::code::Digest;
+use crate::code::{Chunk, Digest};
 use crate::code::align::Alignment;
 use crate::code::compiled::Compiled;
-use crate::code::definitions::{DefinitionId, Definitions, ProtoId};
+use crate::code::definitions::{DefinitionId, Definitions, ProtoId, VariableId};
 use crate::lua::vm::Vm;
 use crate::support::error::Result;
 use crate::support::mem::TryInsert;
@@ -20,6 +20,10 @@ pub struct BothDefinitions {
     former: Arc<Definitions>,
     /// None where both are one.
     alignment: Option<Arc<Alignment>>,
+    /// The texts differ.
+    pub is_edited: bool,
+    /// The code of the last load.
+    pub former_chunk: Option<Arc<Chunk>>,
     /// The functions of the former text by their code; none where several have it.
     by_code: FxHashMap<Digest, Option<ProtoId>>,
 }
@@ -74,6 +78,8 @@ impl BothDefinitions {
             file: definitions,
             former: base,
             alignment,
+            is_edited: file.dump != former.dump,
+            former_chunk: former.chunk(vm.secret())?,
             by_code,
         }))
     }
@@ -97,6 +103,18 @@ impl BothDefinitions {
             },
             _ => Relation::Unknown,
         }
+    }
+
+    /// Which upvalues of a function of the file, counted from 1, hold what no code assigns, as a
+    /// parameter of a factory does, or the variable of a loop (R4.7)?
+    pub fn constants(&self, (lines, code): ((i32, i32), Digest)) -> impl Iterator<Item = u8> {
+        let proto = self.file.proto_of(lines, || Some(code));
+        let upvalues = proto.into_iter().flat_map(|proto| self.file.upvalues_of(proto));
+        let constants = upvalues.zip(1..).filter(|(variable, _)| {
+            let is_constant = |id: VariableId| self.file.is_constant(id);
+            variable.is_some_and(is_constant)
+        });
+        constants.map(|(_, index)| index)
     }
 
     /// The code that a function of the file had in the former text.

@@ -248,11 +248,7 @@ impl Effects<'_> {
         given: &CallArguments,
         look: impl FnOnce(&mut Search<'_>) -> Result<T>,
     ) -> Result<T> {
-        if self.names.both.is_none() {
-            let former = self.former_version(vm)?;
-            let both = former.map(|former| BothDefinitions::of(vm, self.file, &former));
-            self.names.both = Some(both.transpose()?.flatten().map(Box::new));
-        }
+        self.read_definitions(vm)?;
         let sources = NameSources {
             globals: self.context.globals,
             running: self.context.running,
@@ -287,6 +283,16 @@ impl Effects<'_> {
         })
     }
 
+    /// Reads the definitions of both texts, once.
+    fn read_definitions(&mut self, vm: &mut Vm) -> Result<()> {
+        if self.names.both.is_none() {
+            let former = self.former_version(vm)?;
+            let both = former.map(|former| BothDefinitions::of(vm, self.file, &former));
+            self.names.both = Some(both.transpose()?.flatten().map(Box::new));
+        }
+        Ok(())
+    }
+
     /// The older registration that a call repeats.
     fn find_repeat(
         &mut self,
@@ -295,6 +301,7 @@ impl Effects<'_> {
         call: &mut OpenCall,
         writes: &[Write],
     ) -> Result<Option<Assignment>> {
+        self.read_definitions(vm)?;
         if call.label.is_none() && self.are_recorded(vm, call.function) {
             call.label = Some(self.label(vm, made, call)?);
         }
@@ -550,7 +557,43 @@ impl Effects<'_> {
             return Ok(false);
         }
         let label = self.label(vm, made, call)?;
-        Ok(self.has_line(&label, call) && !label.contains("{...}"))
+        let has_line = self.has_line(&label, call) && !label.contains("{...}");
+        Ok(has_line && !self.gives_new_name(vm, made, call)?)
+    }
+
+    /// Is the call given a closure that has captured a string which only the file has? Then it is
+    /// none that the last load has made, whatever its text.
+    fn gives_new_name(&mut self, vm: &mut Vm, made: Creations<'_>, call: &OpenCall) -> Result<bool> {
+        for function in &call.given.held {
+            let val = vm.val(*function);
+            if !val.is_function()
+                || !self.is_new(made, val)
+                || !self.ownership.has_function(vm, *function)?
+            {
+                continue;
+            }
+            let Some((constants, true)) = self.names.constants_of(vm, *function)? else {
+                continue;
+            };
+            let both = self.names.both.as_ref().and_then(Option::as_ref);
+            let former = both.and_then(|both| both.former_chunk.as_deref());
+            let Some((file, former)) = self.chunk.zip(former) else {
+                continue;
+            };
+            for index in constants {
+                let mark = vm.held();
+                let value = vm.upvalue_value(*function, index)?;
+                let is_new = |name: &[u8]| {
+                    file.has_name(name, vm.secret()) && !former.has_name(name, vm.secret())
+                };
+                let is_new = vm.with_bytes(value, is_new) == Some(true);
+                vm.release(mark);
+                if is_new {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// The same, as far as the text of the call and what it is given tell.

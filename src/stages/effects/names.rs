@@ -13,7 +13,7 @@ use crate::model::ownership::Ownership;
 use crate::stages::snapshot::Snapshot;
 use crate::support::error::Result;
 use crate::support::limits::Where;
-use crate::support::mem::{TryInsert, TryPush, copied};
+use crate::support::mem::{TryInsert, TryPush, collected, copied};
 
 /// Entries of the tables of the file's locals that are looked at for names, in a whole load.
 const MOST_LOOKED_AT: usize = 100_000;
@@ -461,6 +461,20 @@ impl FunctionNames {
         };
         let new = ((new_info.line, new_info.last), new);
         Ok(both.relation(new, ((old_info.line, old_info.last), old)))
+    }
+
+    /// The upvalues of a function of the file, counted from 1, that hold what no code assigns; and
+    /// whether the file was edited since the last load. None where the texts are not known.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn constants_of(&mut self, vm: &mut Vm, incoming: Ref) -> Result<Option<(Vec<u8>, bool)>> {
+        let (code, info) = (self.digest_of_new(vm, incoming)?, vm.info(incoming)?);
+        let (Some(Some(both)), Some((code, info))) = (&self.both, code.zip(info)) else {
+            return Ok(None);
+        };
+        let constants = both.constants(((info.line, info.last), code));
+        Ok(Some((collected(constants.map(Ok))?, both.is_edited)))
     }
 
     /// The code that a function of the file had at the last load; its own, if that is not known.

@@ -172,6 +172,9 @@ impl Search<'_> {
             else {
                 return Ok(false);
             };
+            if likeness == MatchStrength::Code && self.is_other_closure(new, old)? {
+                return Ok(false);
+            }
             assignment.guesses += u32::from(likeness == MatchStrength::Any);
             assignment.score += score(likeness);
             assignment.lines += self
@@ -216,6 +219,40 @@ impl Search<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// Does what closures of one definition have captured, and no code assigns, tell that they are
+    /// two? A string that the file no longer has was edited, and tells nothing; nor does any number
+    /// once the file was edited. Strings that agree come before those that differ. For example the
+    /// closures of `for _, name in ipairs { "a", "b" } do bus.on(function() say(name) end) end`.
+    fn is_other_closure(&mut self, new: Ref, old: Ref) -> Result<bool> {
+        let (Some(a), Some(b)) = (self.vm.info(new)?, self.vm.info(old)?) else {
+            return Ok(false);
+        };
+        let Some((constants, is_edited)) = self.names.constants_of(self.vm, new)? else {
+            return Ok(false);
+        };
+        let (mut differs, mut agrees) = (false, false);
+        for i in constants {
+            let Some(j) = self.upvalue_in(old, b, (new, i, a)) else {
+                continue;
+            };
+            let mark = self.vm.held();
+            let (new, old) = (self.vm.upvalue_value(new, i)?, self.vm.upvalue_value(old, j)?);
+            let (kind, is_same) = (self.vm.kind(new), self.vm.same(new, old));
+            let is_text = kind == Kind::String;
+            if kind == self.vm.kind(old) && (is_text || kind == Kind::Number) {
+                let chunk = self.sources.chunk.filter(|_| is_text);
+                let is_in_file = chunk.is_some_and(|chunk| {
+                    let has = |text: &[u8]| chunk.has_name(text, self.vm.secret());
+                    self.vm.with_bytes(old, has) == Some(true)
+                });
+                agrees |= is_same && is_text;
+                differs |= !is_same && (is_in_file || !is_edited);
+            }
+            self.vm.release(mark);
+        }
+        Ok(differs && !(agrees && is_edited))
     }
 
     /// Which upvalue of an older closure a newer one's is: by its name, if the code is of another
