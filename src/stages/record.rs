@@ -7,6 +7,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::code::definitions::Indices;
 use crate::lua::vm::{KeptEntry, KeyValue, Kind, Ref, TableCursor, Val, Vm};
 use crate::model::base::{self, Base, Held, Path, RecordedPlace};
 use crate::model::lineage::{Continued, Lineage, Numbers};
@@ -185,6 +186,8 @@ struct Walked {
     old: Ref,
     old_path: Option<Path>,
     keys: usize,
+    /// Its integer keys are names.
+    is_map: bool,
     /// Its list is on record element by element.
     is_list: bool,
 }
@@ -355,9 +358,9 @@ impl<'a> Recorder<'a> {
         let mut words = Vec::new();
         words.try_reserve_exact(self.tables.len() + self.written.len())?;
         let walked = self.tables.iter();
-        let walked = walked.map(|walked| (walked.met.path, walked.keys));
-        let counts = walked.chain(self.written.values().copied());
-        words.extend(counts.map(|(path, keys)| path.count_word(keys)));
+        words.extend(walked.map(|walked| walked.met.path.count_word(walked.keys, walked.is_map)));
+        let written = self.written.values();
+        words.extend(written.map(|(path, keys)| path.count_word(*keys, false)));
         words.sort_unstable();
         Ok(words)
     }
@@ -583,6 +586,7 @@ impl<'a> Recorder<'a> {
         };
         keys += stays.len();
         self.elements_stay(path, stays)?;
+        let mut indices = Indices::default();
         let mut under_objects = Vec::new();
         let mut cursor = self.vm.walk(table, old)?;
         while let Some(entry) = cursor.next(self.vm) {
@@ -593,9 +597,8 @@ impl<'a> Recorder<'a> {
                 }
                 continue;
             };
-            let index = cursor
-                .key_integer(self.vm)
-                .and_then(|index| index.checked_sub(1));
+            let integer = cursor.key_integer(self.vm);
+            let index = integer.and_then(|index| index.checked_sub(1));
             let element = index.and_then(|index| elements.get(usize::try_from(index).ok()?));
             if let Some(element) = element {
                 if let Some(index) = element.index {
@@ -612,6 +615,7 @@ impl<'a> Recorder<'a> {
                 continue;
             }
             keys += 1;
+            indices.add(integer);
             let place = path.place(key);
             // No data on either side: it is what it is on record.
             let is_kept = self.kept_imports.contains(&entry.old.addr);
@@ -624,13 +628,12 @@ impl<'a> Recorder<'a> {
             match cursor.value_digest(self.vm).filter(|_| is_taken(self.vm)) {
                 Some(digest) => self.words.try_push(place.word(Held::scalar(digest)))?,
                 None => {
-                    let is_element = cursor.key_integer(self.vm).is_some();
                     let kept = cursor.keep(self.vm)?;
                     entries.try_push(RecordEntry {
                         place,
                         known: old_path.map(|path| path.place(key)),
-                        in_list: is_row || is_element,
-                        is_element,
+                        in_list: is_row || integer.is_some(),
+                        is_element: integer.is_some(),
                         new: kept.new,
                         old: kept.old,
                     })?;
@@ -661,6 +664,7 @@ impl<'a> Recorder<'a> {
             old,
             old_path,
             keys,
+            is_map: indices.have_holes() || old_path.is_some_and(|path| self.base.is_map(path)),
             is_list,
         })
     }
@@ -722,7 +726,8 @@ impl<'a> Recorder<'a> {
             if !self.base.knows(known) || !val.is_table() {
                 continue;
             }
-            self.words.try_push(now.count_word(self.base.keys(known)))?;
+            self.words
+                .try_push(now.count_word(self.base.keys(known), self.base.is_map(known)))?;
             if let Some(held) = self.base.get(known.metatable()) {
                 self.words.try_push(now.metatable().word(held))?;
             }
