@@ -408,6 +408,20 @@ for _, scope in ipairs { "module", "vm" } do
       end
     end)
 
+    it("functions that the file takes out of such a table go with removed = 'drop'", function()
+      for _, ids in ipairs { { "1 2 4", "1 2" }, { "1 2 3 4", "1 2 4" }, { "1 2 4 8", "2 4" } } do
+        package.loaded.m = nil
+        local handlers = VALUES.functions.plain
+        local M = app:module("m", mapped("plain", handlers, parse(ids[1]), ""))
+        app:update("m", mapped("plain", handlers, parse(ids[2]), "!"),
+          { removed = "drop", scope = scope })
+        local left = {}
+        for id in pairs(M.map) do left[#left + 1] = id end
+        table.sort(left)
+        assert.equal(ids[2], table.concat(left, " "))
+      end
+    end)
+
     it("a list with holes goes by its keys", function()
       local M = app:module("m", list(handler("a", 1), "nil", handler("c", 1)))
       app:update("m", list(handler("a", 2), "nil", handler("c", 2)), { scope = scope })

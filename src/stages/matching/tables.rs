@@ -356,9 +356,12 @@ impl Pairer<'_> {
                 self.entry(&pair, entry, &mut entries)?;
             }
         }
-        if !self.is_map(&pair, indices, &written)?
-            && (!written.is_empty() || self.is_emptied(&pair)?)
-        {
+        let is_map = self.is_map(&pair, indices, &written)?;
+        if is_map {
+            let address = self.vm.val(pair.old).addr;
+            self.out.listed.try_insert_value(address, 0)?;
+        }
+        if !is_map && (!written.is_empty() || self.is_emptied(&pair)?) {
             self.list(&pair, written)?;
         } else {
             for entry in written {
