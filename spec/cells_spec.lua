@@ -380,6 +380,48 @@ describe("R4.2 a cell that no pair matches", function()
     assert.same({ 6, 6, 6 }, { M.inc(), M.f(), M.box.get() })
   end)
 
+  -- What a loop or a factory gives each of its objects, and how the object under a new key is made.
+  for what, makes in pairs {
+    ["a parameter"] = "M['on_' .. r.name] = handler(r.name)",
+    ["a row that a loop runs over"] = "M['on_' .. r.name] = function() return r.name .. 1 end",
+    ["a local of a loop"] = [[
+      local name = r.name
+      M['on_' .. name] = function() return name .. 1 end
+    ]],
+    ["a counter"] = "M['on_' .. r.name] = counter(r.name)",
+    ["what stands under a number"] = "M[r.id] = handler(r.name) M['on_' .. r.name] = M[r.id]",
+    ["a row with a function"] = "M['on_' .. r.name] = { run = handler(r.name) }",
+  } do
+    it("is new where it says what one of many objects was made with: " .. what, function()
+      local function text(third)
+        return ([[
+          local M = {}
+          local function handler(name) return function() return name .. 1 end end
+          local function counter(name)
+            local n = 0
+            return function() n = n + 1 return name .. n end
+          end
+          for _, r in ipairs { { id = 1, name = "login" }, { id = 2, name = "logout" }, %s } do
+            %s
+          end
+          return M
+        ]]):format(third, makes)
+      end
+      local function call(handler)
+        return type(handler) == "table" and handler.run() or handler()
+      end
+      for _, data in ipairs { "keep", "merge" } do
+        package.loaded.M = nil
+        local M = app:module("M", text '{ id = 3, name = "sell" }')
+        assert.equal("sell1", call(M.on_sell))
+        local report = app:update("M", text '{ id = 4, name = "delete" }', { data = data })
+        assert.equal("delete1", call(M.on_delete))
+        assert.equal("sell", call(M.on_sell):match "%a+")
+        assert.same({ 0, 0 }, { report.data.differing, report.functions.dropped })
+      end
+    end)
+  end
+
   it("takes nothing from a function that is not the module's", function()
     app:write("lib",
       "return { make = function() local count = 1000 return function() return count end end }")

@@ -369,7 +369,7 @@ describe("a limit", function()
       {
         name = "ways to repeat it",
         host = "function h.on(...) for _, f in ipairs { ... } do h.l[#h.l + 1] = f end end",
-        call = "local fs = {} for i = 1, 12 do fs[i] = function() return i end end\n"
+        call = "local fs = {} for i = 1, 12 do fs[i] = function() return fs end end\n"
           .. "h.on(table.unpack(fs))",
         text = "only the first 20000 ways were tried in which it may repeat an older call; guard "
           .. "it with hotreload.reloading() (R5.5)",

@@ -147,6 +147,53 @@ local CASES = {
   },
 }
 
+--- What a table has under numbers: plain, and as a loop over rows `r` makes it.
+local VALUES = {
+  rows = { plain = "{ name = 'NAME' }", loop = "r", is_data = true },
+  names = { plain = "'NAME'", loop = "r.name", is_data = true },
+  functions = {
+    plain = "function() return 'NAMEVERSION' end",
+    loop = "function() return r.name .. 'VERSION' end",
+  },
+  handlers = { plain = "handler 'NAME'", loop = "handler(r.name)" },
+  ["rows with functions"] = {
+    plain = "{ run = function() return 'NAMEVERSION' end }",
+    loop = "{ run = function() return r.name .. 'VERSION' end }",
+  },
+}
+--- The numbers, before an edit and behind it.
+local IDS = {
+  { "1 2 4", "1 2 3 4" }, { "1 2 4", "1 2" }, { "1 2 4", "1 2 5" }, { "1 2 4", "101 102 103" },
+  { "1 2 3", "1 2 5" }, { "1 2 3", "2 3" }, { "1 2 5", "1 2 3" }, { "1 2 4 7", "1 2 8 11" },
+  { "1 2 3 4 5 6", "1 2 3 5 6" }, { "101 102 103", "101 103 104" },
+}
+
+local function parse(ids)
+  local found = {}
+  for id in ids:gmatch "%d+" do found[#found + 1] = math.tointeger(id) end
+  return found
+end
+
+local function mapped(shape, value, ids, version)
+  local lines = {
+    "local M = { map = {} }",
+    "local function handler(name) return function() return name .. 'VERSION' end end",
+    shape == "loop" and "for _, r in ipairs {" or "",
+  }
+  for _, id in ipairs(ids) do
+    lines[#lines + 1] = shape == "loop" and ("{ id = %d, name = 'n%d' },"):format(id, id)
+      or ("M.map[%d] = %s"):format(id, (value:gsub("NAME", "n" .. id)))
+  end
+  if shape == "loop" then lines[#lines + 1] = "} do M.map[r.id] = " .. value .. " end" end
+  lines[#lines + 1] = "return M"
+  return (table.concat(lines, "\n"):gsub("VERSION", version))
+end
+
+local function name_of(one)
+  local run = type(one) == "table" and one.run or one
+  return type(run) == "function" and run() or type(one) == "table" and one.name or one
+end
+
 for _, scope in ipairs { "module", "vm" } do
   describe("lists, element by element (R5.3), scope = '" .. scope .. "':", function()
     local app
@@ -344,6 +391,52 @@ for _, scope in ipairs { "module", "vm" } do
       assert.equal("b1x", M.list[2]())
       local report = app:update("m", text("'b', 'c', 'a'", "y"), { scope = scope })
       assert.same({ {}, "b2y c1y a1y" }, { report.warnings, texts(M.list) })
+    end)
+
+    it("a table whose numbers have holes goes by its keys, before and behind the edit", function()
+      for _, shape in ipairs { "plain", "loop" } do
+        for kind, value in pairs(VALUES) do
+          for _, mode in ipairs { "keep", "merge" } do
+            for _, ids in ipairs(IDS) do
+              package.loaded.m = nil
+              local M = app:module("m", mapped(shape, value[shape], parse(ids[1]), ""))
+              local wanted = {}
+              for _, id in ipairs(parse(ids[1])) do wanted[id] = "n" .. id end
+              for _, now in ipairs { ids[2], ids[1] } do
+                local what = ("%s of %s, %s: %s"):format(shape, kind, mode,
+                  table.concat(ids, " -> "))
+                local file, version = parse(now), value.is_data and "" or "!"
+                app:update("m", mapped(shape, value[shape], file, version),
+                  { data = mode, scope = scope })
+                if mode == "merge" and value.is_data then wanted = {} end
+                for _, id in ipairs(file) do wanted[id] = "n" .. id .. version end
+                for id, one in pairs(M.map) do
+                  assert.is_truthy(wanted[id], what)
+                  assert.equal("n" .. id, (name_of(one):gsub("!", "")), what)
+                end
+                for _, id in ipairs(file) do assert.equal(wanted[id], name_of(M.map[id]), what) end
+                if value.is_data then
+                  for id in pairs(wanted) do assert.equal(wanted[id], name_of(M.map[id]), what) end
+                end
+              end
+            end
+          end
+        end
+      end
+    end)
+
+    it("functions that the file takes out of such a table go with removed = 'drop'", function()
+      for _, ids in ipairs { { "1 2 4", "1 2" }, { "1 2 3 4", "1 2 4" }, { "1 2 4 8", "2 4" } } do
+        package.loaded.m = nil
+        local handlers = VALUES.functions.plain
+        local M = app:module("m", mapped("plain", handlers, parse(ids[1]), ""))
+        app:update("m", mapped("plain", handlers, parse(ids[2]), "!"),
+          { removed = "drop", scope = scope })
+        local left = {}
+        for id in pairs(M.map) do left[#left + 1] = id end
+        table.sort(left)
+        assert.equal(ids[2], table.concat(left, " "))
+      end
     end)
 
     it("a list with holes goes by its keys", function()

@@ -444,6 +444,47 @@ describe("data = 'merge' (R8)", function()
     end)
   end)
 
+  describe("of an index that a loop makes", function()
+    local function index(...)
+      local rows = {}
+      for i, id in ipairs { ... } do rows[i] = ("{ id = %d, hp = 10 }"):format(id) end
+      return ([[
+        local M = { by_id = {}, rows = { %s } }
+        for _, row in ipairs(M.rows) do M.by_id[row.id] = row end
+        return M
+      ]]):format(table.concat(rows, ", "))
+    end
+    local function assert_index(M, ids)
+      local count = 0
+      for _ in pairs(M.by_id) do count = count + 1 end
+      assert.same({ ids, ids }, { count, #M.rows })
+      for _, row in ipairs(M.rows) do assert.equal(row, M.by_id[row.id]) end
+    end
+
+    it("takes a row out and brings it back", function()
+      local M = load_first(index(1, 2, 3, 4, 5))
+      for _, ids in ipairs { { 1, 2, 4, 5, 9 }, { 1, 2, 3, 4, 5 }, { 2, 3, 4 }, { 1, 2, 3 } } do
+        local report = merge(index(table.unpack(ids, 1, #ids)))
+        assert.same({}, report.warnings)
+        assert_index(M, #ids)
+      end
+    end)
+
+    it("keeps what the program has changed or put there, or taken out", function()
+      local function text(ids)
+        return "local M = { by_id = {} } for _, id in ipairs { " .. ids .. " } do "
+          .. "M.by_id[id] = { hp = 10 } end return M"
+      end
+      local M = load_first(text "1, 2, 4, 6")
+      local changed, own = M.by_id[4], { hp = 1 }
+      changed.hp, M.by_id[5], M.by_id[1] = 7, own, nil
+      merge(text "1, 2, 3, 5, 8")
+      assert.same({ [2] = { hp = 10 }, [3] = { hp = 10 }, [4] = { hp = 7 }, [5] = { hp = 1 },
+        [8] = { hp = 10 } }, M.by_id)
+      assert.same({ changed, own }, { M.by_id[4], M.by_id[5] })
+    end)
+  end)
+
   it("works in modules that speak through globals", function()
     local function text(rate, high)
       return ([[

@@ -252,6 +252,21 @@ local NUMBERED = {
     dispatch("local A, NEW, B = 1, 2, 3", { "A", "a2", "NEW", "new", "B", "b2" }),
     "1=a2 2=new 3=b2",
   },
+  ["keys with a hole, the last one another's"] = {
+    dispatch("", { "1", "a", "2", "b", "4", "gone" }),
+    dispatch("", { "1", "a2", "2", "b2", "5", "new" }), "1=a2 2=b2 4=gone 5=new",
+  },
+  ["keys of a constructor with a hole, all others"] = {
+    keyed { "1", "a", "2", "b", "4", "c" }, keyed { "11", "x", "12", "y", "14", "z" },
+    "1=a 2=b 4=c 11=x 12=y 14=z",
+  },
+  ["keys without a hole, the last one another's"] = {
+    dispatch("", SMALL), dispatch("", { "1", "a2", "2", "b2", "8", "new" }), "1=a2 2=b2 3=c 8=new",
+  },
+  ["keys with a hole that the file fills"] = {
+    dispatch("", { "1", "a", "2", "b", "5", "c" }),
+    dispatch("", { "1", "a", "2", "b", "3", "new" }), "1=a 2=b 3=new 5=c",
+  },
   ["keys that are large"] = {
     dispatch("", { "101", "a", "102", "b" }),
     dispatch("", { "101", "a2", "150", "new", "102", "b2" }),

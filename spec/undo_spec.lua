@@ -44,6 +44,19 @@ describe("hotreload.undo (R7.3)", function()
     end
   end)
 
+  it("changes no record: the same reload does the same again, under numbers too", function()
+    local function text(a, b)
+      return ("return { names = { 'read', 'write', [%d] = 'execute', [%d] = 'all' } }"):format(a, b)
+    end
+    local N = app:module("n", text(4, 7))
+    for _ = 1, 3 do
+      app:reloaded("n", { source = text(8, 11), data = "merge" })
+      assert.same({ "read", "write", [8] = "execute", [11] = "all" }, N.names)
+      assert.is_true(undo "n")
+      assert.same({ "read", "write", [4] = "execute", [7] = "all" }, N.names)
+    end
+  end)
+
   it("leaves alone what was changed since", function()
     app:reloaded("m", { source = V2 })
     local patch = function() return "patched" end

@@ -172,10 +172,14 @@ impl Path {
         RecordedPlace(mix(self.0 ^ 0x636f_756e))
     }
 
-    /// The word for how many keys of the table are on record.
-    pub fn count_word(self, keys: usize) -> u64 {
+    /// The word for how many keys of the table are on record, and whether its integer keys are
+    /// names (`is_map`).
+    pub fn count_word(self, keys: usize, is_map: bool) -> u64 {
         self.count().word(Held {
-            kind: RecordedKind::Other,
+            kind: match is_map {
+                true => RecordedKind::Row,
+                false => RecordedKind::Other,
+            },
             value: (keys as u64).min(VALUE_MASK),
         })
     }
@@ -271,6 +275,12 @@ impl Base {
     pub fn keys(&self, path: Path) -> usize {
         self.get(path.count())
             .map_or(0, |held| usize::try_from(held.value).unwrap_or(usize::MAX))
+    }
+
+    /// Are the integer keys of a table names? The file has had it with holes.
+    pub fn is_map(&self, path: Path) -> bool {
+        let count = self.get(path.count());
+        count.is_some_and(|held| held.kind == RecordedKind::Row)
     }
 
     /// Is there a place on record that none of these lists of words, which are sorted, has?
@@ -408,7 +418,7 @@ mod tests {
             .zip(&places)
             .map(|(number, place)| place.word(Held::object(number)))
             .collect();
-        words.extend((1..3000).map(|number| Path::of(number).count_word(1)));
+        words.extend((1..3000).map(|number| Path::of(number).count_word(1, false)));
         words.sort_unstable();
         let base = Base { words, known: true };
         for (number, place) in (1..).zip(&places) {

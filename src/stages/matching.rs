@@ -311,7 +311,8 @@ pub struct Pairing {
     /// By the address of the incoming table: what the record has of its list. None for a list that
     /// is recorded as it is.
     pub recorded: FxHashMap<usize, RecordedList>,
-    /// The running tables whose list parts are looked at element by element: up to which index.
+    /// The running tables whose list parts are looked at element by element: up to which index. 0
+    /// where integer keys are names.
     pub listed: FxHashMap<usize, i64>,
     /// External functions over the file's (R3.5).
     pub external: Vec<External>,

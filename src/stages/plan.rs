@@ -493,7 +493,9 @@ impl Planner<'_> {
     /// stands under one key only. The elements of a list are not names.
     fn goes(&mut self, slot: &SlotDecision) -> Result<bool> {
         if let Some(i) = self.vm.integer(slot.key) {
-            return Ok(i < 1 || i > self.vm.raw_len(slot.table));
+            let listed = self.pairing.listed.get(&self.vm.val(slot.table).addr);
+            let end = listed.map_or_else(|| self.vm.raw_len(slot.table), |end| *end);
+            return Ok(i < 1 || i > end);
         }
         let left = match self.left.take() {
             Some(left) => left,

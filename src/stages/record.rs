@@ -7,6 +7,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::code::definitions::Indices;
 use crate::lua::vm::{KeptEntry, KeyDigests, KeyValue, Kind, Ref, TableCursor, Val, Vm};
 use crate::model::base::{self, Base, Held, Path, RecordedPlace};
 use crate::model::lineage::{Continued, Lineage, Numbers};
@@ -186,6 +187,8 @@ struct Walked {
     old: Ref,
     old_path: Option<Path>,
     keys: usize,
+    /// Its integer keys are names.
+    is_map: bool,
     /// Its list is on record element by element.
     is_list: bool,
 }
@@ -380,9 +383,9 @@ impl<'a> Recorder<'a> {
         let mut words = Vec::new();
         words.try_reserve_exact(self.tables.len() + self.written.len())?;
         let walked = self.tables.iter();
-        let walked = walked.map(|walked| (walked.met.path, walked.keys));
-        let counts = walked.chain(self.written.values().copied());
-        words.extend(counts.map(|(path, keys)| path.count_word(keys)));
+        words.extend(walked.map(|walked| walked.met.path.count_word(walked.keys, walked.is_map)));
+        let written = self.written.values();
+        words.extend(written.map(|(path, keys)| path.count_word(*keys, false)));
         Ok(words)
     }
 
@@ -458,16 +461,21 @@ impl<'a> Recorder<'a> {
             return Ok(false);
         }
         let mark = self.words.len();
-        let are_all = self.vm.scalars(row, &mut self.keys, |key, value| {
-            let word = path.place(key).word(Held::scalar(value));
-            self.words.try_push(word)
-        })?;
+        let mut indices = Indices::default();
+        let are_all = self
+            .vm
+            .scalars(row, &mut self.keys, |key, value, integer| {
+                indices.add(integer);
+                let word = path.place(key).word(Held::scalar(value));
+                self.words.try_push(word)
+            })?;
         if !are_all {
             self.words.truncate(mark);
             return Ok(false);
         }
         let keys = self.words.len() - mark;
-        self.words.try_push(path.count_word(keys))?;
+        let count = path.count_word(keys, indices.have_holes());
+        self.words.try_push(count)?;
         Ok(true)
     }
 
@@ -646,9 +654,11 @@ impl<'a> Recorder<'a> {
         let old_path = old_path.copied();
         let mut entries = Vec::new();
         let list = pairing.and_then(|pairing| pairing.recorded.get(&address));
+        let is_list = list.is_some();
         let (elements, stays) = list.map_or((&[][..], &[][..]), |it| (&it.elements, &it.stays));
         let (elements, stays) = (copied(elements)?, copied(stays)?);
         let mut keys = stays.len();
+        let mut indices = Indices::default();
         let mut under_objects = Vec::new();
         let mut cursor = self.vm.walk(table, old)?;
         while let Some(entry) = cursor.next(self.vm) {
@@ -663,11 +673,8 @@ impl<'a> Recorder<'a> {
                 }
                 continue;
             };
-            let index = list
-                .is_some()
-                .then(|| cursor.key_integer(self.vm))
-                .flatten();
-            let index = index.and_then(|index| index.checked_sub(1));
+            let integer = cursor.key_integer(self.vm);
+            let index = integer.and_then(|index| index.checked_sub(1));
             let element = index.and_then(|index| elements.get(usize::try_from(index).ok()?));
             if let Some(element) = element {
                 if let Some(index) = element.index {
@@ -686,6 +693,7 @@ impl<'a> Recorder<'a> {
                 continue;
             }
             keys += 1;
+            indices.add(integer);
             let place = path.place(key);
             // No data on either side: it is what it is on record.
             let is_kept = self.kept_imports.contains(&entry.old.addr);
@@ -698,13 +706,12 @@ impl<'a> Recorder<'a> {
             match cursor.value_digest(self.vm).filter(|_| is_taken(self.vm)) {
                 Some(digest) => self.words.try_push(place.word(Held::scalar(digest)))?,
                 None => {
-                    let is_element = cursor.key_integer(self.vm).is_some();
                     let [new, old] = cursor.keep_values(self.vm, entry.new)?;
                     let entry = RecordEntry {
                         place,
                         known: old_path.map(|path| path.place(key)),
-                        in_list: row.is_some() || is_element,
-                        is_element,
+                        in_list: row.is_some() || integer.is_some(),
+                        is_element: integer.is_some(),
                         new,
                         old,
                     };
@@ -724,15 +731,17 @@ impl<'a> Recorder<'a> {
             let held = self.held(metatable, None)?;
             self.words.try_push(path.metatable().word(held))?;
         }
+        let is_map = indices.have_holes() || old_path.is_some_and(|path| self.base.is_map(path));
         if pairing.is_none() {
-            return self.words.try_push(path.count_word(keys));
+            return self.words.try_push(path.count_word(keys, is_map));
         }
         self.tables.try_push(Walked {
             met,
             old,
             old_path,
             keys,
-            is_list: list.is_some(),
+            is_map,
+            is_list,
         })
     }
 
@@ -822,7 +831,8 @@ impl<'a> Recorder<'a> {
             if !self.base.knows(known) || !val.is_table() {
                 continue;
             }
-            self.words.try_push(now.count_word(self.base.keys(known)))?;
+            self.words
+                .try_push(now.count_word(self.base.keys(known), self.base.is_map(known)))?;
             if let Some(held) = self.base.get(known.metatable()) {
                 self.words.try_push(now.metatable().word(held))?;
             }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use rustc_hash::FxHashMap;
 
 use super::{Aligner, AlignmentReason, kind};
-use crate::code::definitions::{DefinitionId, DefinitionKey, ExpressionKind};
+use crate::code::definitions::{Definition, DefinitionId, DefinitionKey, ExpressionKind, Parent};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, collected};
 
@@ -81,13 +81,40 @@ impl Aligner<'_> {
     ) -> Result<()> {
         let mut left = self.elements(0, a)?;
         let mut right = self.elements(1, b)?;
-        align(&mut left, &mut right)?;
+        if self.have_holes(0, a) || self.have_holes(1, b) {
+            // No list: the keys tell the elements apart, and no order does.
+            self.name_by_keys(0, a, &mut left);
+            self.name_by_keys(1, b, &mut right);
+            by_exact(&mut left, &mut right)?;
+            by_code(&mut left, &mut right)?;
+        } else {
+            align(&mut left, &mut right)?;
+        }
         for (id, element) in a.iter().zip(&left) {
             if let Some(other) = element.partner.and_then(|partner| b.get(partner)) {
                 self.accept(*id, *other, AlignmentReason::Sequence)?;
             }
         }
         Ok(())
+    }
+
+    fn have_holes(&self, side: usize, ids: &[DefinitionId]) -> bool {
+        let known = self.sides.get(side).zip(ids.first());
+        known.is_some_and(|(side, id)| match side.get(*id) {
+            Some(Definition {
+                key: DefinitionKey::Element,
+                parent: Parent::Definition(table),
+                ..
+            }) => side.of.has_holes(*table),
+            _ => false,
+        })
+    }
+
+    fn name_by_keys(&self, side: usize, ids: &[DefinitionId], elements: &mut [Element]) {
+        for (id, element) in ids.iter().zip(elements) {
+            let key = self.sides.get(side).and_then(|side| side.of.index(*id));
+            element.exact = key.map(|key| key.cast_unsigned() << 3 | u64::from(element.kind));
+        }
     }
 
     fn elements(&self, side: usize, ids: &mut [DefinitionId]) -> Result<Vec<Element>> {

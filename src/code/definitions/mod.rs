@@ -103,6 +103,18 @@ struct KnownString {
     digest: u64,
 }
 
+/// The index of a place in a list, if the text says it.
+fn index(place: Destination) -> Option<i64> {
+    match place {
+        Destination::Field {
+            key: Symbol::Constant(key),
+            ..
+        } => key.index(),
+        Destination::Element { index, .. } => Some(i64::from(index)),
+        _ => None,
+    }
+}
+
 impl Definitions {
     /// Reads the dump of a main chunk; none when it is not exactly that of Lua 5.4. Digests, and
     /// two versions that are to be aligned, want one secret. What is known of another version
@@ -491,6 +503,28 @@ impl Definitions {
             (DefinitionKey::Place(_), Some(Destination::Field { key, .. })) => self.is_path(key),
             _ => false,
         }
+    }
+
+    /// The key of an element, if the text says it.
+    pub fn index(&self, id: DefinitionId) -> Option<i64> {
+        index(self.definition_place(id)?)
+    }
+
+    /// Has the text holes among the numbers under which it puts elements into a table? Not where it
+    /// computes some.
+    pub fn has_holes(&self, table: DefinitionId) -> bool {
+        let (mut indices, own) = (Indices::default(), self.get(table).map(|table| table.proto));
+        let stores = self.stores_into(table);
+        for (_, store) in stores.filter(|(_, store)| Some(store.proto) == own) {
+            let is_known = index(store.place).is_some() || self.has_written_key(store.place);
+            if !is_known {
+                return false;
+            }
+            if store.value != Symbol::Constant(Constant::Nil) {
+                indices.add(index(store.place));
+            }
+        }
+        indices.have_holes()
     }
 
     /// Does the text write out the key of a place in a table, or call it by a name?

@@ -52,14 +52,41 @@ pub enum Constant {
 impl Constant {
     /// As a key: may it be the index of a list? Such a key is no name.
     pub fn may_be_index(self) -> bool {
+        self.index().is_some()
+    }
+
+    /// The index that it is as a key.
+    pub(super) fn index(self) -> Option<i64> {
         match self {
-            Constant::Integer(key) => key >= 1,
+            Constant::Integer(key) => Some(key),
             Constant::Float(bits) => {
                 let key = f64::from_bits(bits);
-                key >= 1.0 && key.fract() == 0.0
+                (key.fract() == 0.0).then_some(key as i64)
             }
-            Constant::Nil | Constant::Boolean(_) | Constant::String(_) => false,
+            Constant::Nil | Constant::Boolean(_) | Constant::String(_) => None,
         }
+        .filter(|key| *key >= 1)
+    }
+}
+
+/// The integer keys of a table, from 1 on: with holes they are names, and else those of a list.
+#[derive(Clone, Copy, Default)]
+pub struct Indices {
+    count: i64,
+    last: i64,
+}
+
+impl Indices {
+    /// Takes a key; none that is no such integer.
+    pub fn add(&mut self, key: Option<i64>) {
+        if let Some(index) = key.filter(|index| *index >= 1) {
+            (self.count, self.last) = (self.count + 1, self.last.max(index));
+        }
+    }
+
+    /// Is there a key without one before it?
+    pub fn have_holes(self) -> bool {
+        self.count < self.last
     }
 }
 

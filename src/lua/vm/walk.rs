@@ -48,13 +48,14 @@ impl Vm {
         }
     }
 
-    /// Hands the digests of each key and its value to `each`, as long as both are scalars. Are all,
-    /// and has the table no metatable? `keys` is of use as long as no string dies.
+    /// Hands the digests of each key and its value to `each`, as long as both are scalars, and the
+    /// key if it is an integer. Are all, and has the table no metatable? `keys` is of use as long as
+    /// no string dies.
     pub fn scalars(
         &self,
         table: Ref,
         keys: &mut KeyDigests,
-        mut each: impl FnMut(u64, u64) -> Result<()>,
+        mut each: impl FnMut(u64, u64, Option<i64>) -> Result<()>,
     ) -> Result<bool> {
         let (holder, index) = self.at(table);
         // SAFETY: a valid index; a holder has room for values in passing, and is as high as before
@@ -77,7 +78,11 @@ impl Vm {
                 let digests = value
                     .and_then(|value| Some((self.key_digest_at(holder, top + 1, keys)?, value)));
                 outcome = match digests {
-                    Some((key, value)) => each(key, value).map(|()| true),
+                    Some((key, value)) => {
+                        let is_integer = ffi::lua_isinteger(holder, top + 1) != 0;
+                        let integer = is_integer.then(|| ffi::lua_tointeger(holder, top + 1));
+                        each(key, value, integer).map(|()| true)
+                    }
                     None => Ok(false),
                 };
                 ffi::lua_settop(holder, top + 1);

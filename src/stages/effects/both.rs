@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::code::{Chunk, Digest};
 use crate::code::align::Alignment;
 use crate::code::compiled::Compiled;
 use crate::code::definitions::{DefinitionId, Definitions, ProtoId, VariableId};
+use crate::code::{Chunk, Digest};
 use crate::lua::vm::Vm;
 use crate::support::error::Result;
 use crate::support::mem::TryInsert;
@@ -109,7 +109,9 @@ impl BothDefinitions {
     /// parameter of a factory does, or the variable of a loop (R4.7)?
     pub fn constants(&self, (lines, code): ((i32, i32), Digest)) -> impl Iterator<Item = u8> {
         let proto = self.file.proto_of(lines, || Some(code));
-        let upvalues = proto.into_iter().flat_map(|proto| self.file.upvalues_of(proto));
+        let upvalues = proto
+            .into_iter()
+            .flat_map(|proto| self.file.upvalues_of(proto));
         let constants = upvalues.zip(1..).filter(|(variable, _)| {
             let is_constant = |id: VariableId| self.file.is_constant(id);
             variable.is_some_and(is_constant)

@@ -563,7 +563,12 @@ impl Effects<'_> {
 
     /// Is the call given a closure that has captured a string which only the file has? Then it is
     /// none that the last load has made, whatever its text.
-    fn gives_new_name(&mut self, vm: &mut Vm, made: Creations<'_>, call: &OpenCall) -> Result<bool> {
+    fn gives_new_name(
+        &mut self,
+        vm: &mut Vm,
+        made: Creations<'_>,
+        call: &OpenCall,
+    ) -> Result<bool> {
         for function in &call.given.held {
             let val = vm.val(*function);
             if !val.is_function()

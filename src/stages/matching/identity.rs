@@ -437,6 +437,12 @@ impl Identity {
             .filter(|_| is_it)
     }
 
+    /// Is a variable of the file a parameter, or one of a `for`, which no code assigns?
+    pub(super) fn is_given(&self, id: VariableId) -> bool {
+        let variable = self.definitions().and_then(|known| known.variable(id));
+        variable.is_some_and(|variable| variable.is_given && variable.assignments == 0)
+    }
+
     /// Does the file's text have this name, in whatever place?
     pub(super) fn is_named(&self, name: &[u8]) -> bool {
         let definitions = self.definitions.as_ref();

@@ -2,8 +2,9 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::cells::Name;
+use super::cells::{Cell2, Name};
 use super::{Pairer, Pairing};
+use crate::code::definitions::VariableId;
 use crate::lua::vm::{Info, Kind, Ref, Val};
 use crate::model::objects::RunningFunction;
 use crate::model::site::SiteId;
@@ -65,11 +66,44 @@ impl Pairer<'_> {
                 pairs.try_push((*new, *old))?;
             }
         }
+        self.drop_what_objects_were_given(&mut pairs)?;
         pairs.sort_unstable();
         for (new, old) in &pairs {
             self.match_cells(*old, *new)?;
         }
         Ok(!pairs.is_empty())
+    }
+
+    /// What one of many objects was given is no state that goes on under another name: parameters
+    /// and variables of a `for` that no code assigns, and variables that the file has several of.
+    ///
+    /// ```lua
+    /// for _, r in ipairs(rows) do M["on_" .. r.name] = handler(r.name) end
+    /// ```
+    fn drop_what_objects_were_given(&self, pairs: &mut Vec<(u32, u32)>) -> Result<()> {
+        let name = |new: u32| self.out.new_cells.get(new as usize).map(|cell| cell.name);
+        let variable = |cell: &Cell2| {
+            let owner = self.out.new.get(cell.owner as usize)?;
+            self.identity.variable(owner, cell.index)
+        };
+        let mut names = FxHashSet::default();
+        for name in pairs.iter().filter_map(|(new, _)| name(*new)) {
+            names.try_insert_value(name, ())?;
+        }
+        let mut counts: FxHashMap<VariableId, u32> = FxHashMap::default();
+        let cells = self.out.new_cells.iter();
+        for id in cells
+            .filter(|cell| names.contains(&cell.name))
+            .filter_map(variable)
+        {
+            let count = counts.get(&id).copied().unwrap_or_default();
+            counts.try_insert_value(id, count + 1)?;
+        }
+        pairs.retain(|(new, _)| {
+            let id = self.out.new_cells.get(*new as usize).and_then(variable);
+            id.is_none_or(|id| counts.get(&id) == Some(&1) && !self.identity.is_given(id))
+        });
+        Ok(())
     }
 
     /// Meets the running functions that no pair led to (those of a class that the file has moved)

@@ -425,7 +425,7 @@ impl Pairer<'_> {
             // A table that goes on elsewhere in the file goes with all that is in it, and so does
             // a reference to one that the file takes up (R5.13).
             let is_elsewhere = self.tables.is_answer(self.vm.val(entry.value).addr)
-                || (self.identity).is_reference_to_kept(self.vm, entry.value, old, entry.key);
+                || self.is_reference_to_kept(entry.value, old, entry.key);
             let moves = is_elsewhere && self.is_object_as_loaded(place, entry.value);
             if moves || self.is_as_loaded(place, entry.value)? {
                 self.remove(old, site, entry)?;

@@ -9,6 +9,7 @@ use super::merge::is_scalar;
 use super::{
     Action, Edge, EntryPair, Fit, Keyed, Pairer, Pass, QueuedChild, SlotDecision, TablePair,
 };
+use crate::code::definitions::Indices;
 use crate::lua::vm::{KeyValue, Kind, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::Result;
@@ -314,8 +315,7 @@ impl Pairer<'_> {
             return Ok(());
         };
         let (mut entries, mut written) = (std::mem::take(&mut self.tables.entries), Vec::new());
-        let (mut shared, mut has_holes) = (0, false);
-        let (list, length) = (self.vm.raw_len(pair.new), self.vm.raw_len(pair.old));
+        let (mut shared, mut indices) = (0, Indices::default());
         for item in self.items(pair.new, order)? {
             let Some(item) = self.graph.item(item) else {
                 break;
@@ -330,11 +330,11 @@ impl Pairer<'_> {
             bears_code |= new_val.is_function();
             shared += u32::from(!old_val.is_nil());
             let index = self.vm.integer(key);
-            if index.is_some_and(|index| (1..=list).contains(&index)) {
+            if index.is_some_and(|index| index >= 1) {
+                indices.add(index);
                 written.try_push(entry)?;
                 continue;
             }
-            has_holes |= index.is_some_and(|index| (list..=length).contains(&index));
             if new_val == old_val
                 && matches!(
                     new_val.kind,
@@ -356,11 +356,14 @@ impl Pairer<'_> {
                 self.entry(&pair, entry, &mut entries)?;
             }
         }
-        has_holes |= written.len() as i64 != list || self.is_dispatch(&pair, &written);
-        if !has_holes && (list > 0 || self.is_emptied(&pair)?) {
+        let is_map = self.is_map(&pair, indices, &written)?;
+        if is_map {
+            let address = self.vm.val(pair.old).addr;
+            self.out.listed.try_insert_value(address, 0)?;
+        }
+        if !is_map && (!written.is_empty() || self.is_emptied(&pair)?) {
             self.list(&pair, written)?;
         } else {
-            // Where there are holes, an index is a key.
             for entry in written {
                 self.entry(&pair, entry, &mut entries)?;
             }
@@ -459,6 +462,21 @@ impl Pairer<'_> {
         } else {
             Ok(())
         }
+    }
+
+    /// Are integer keys names? Where the file has holes, now or at a load before, they are, and
+    /// where it writes them all out and the program has made a hole.
+    fn is_map(
+        &mut self,
+        pair: &TablePair,
+        indices: Indices,
+        written: &[EntryPair],
+    ) -> Result<bool> {
+        if indices.have_holes() || self.is_dispatch(pair, written) {
+            return Ok(true);
+        }
+        let path = self.path(pair.old, pair.site)?;
+        Ok(path.is_some_and(|path| self.out.base.is_map(path)))
     }
 
     /// Has the running version a hole where the file puts each element under a key that it writes

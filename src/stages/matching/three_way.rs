@@ -232,13 +232,23 @@ impl Pairer<'_> {
             && !self.vm.val(slot.key).is_table() // the file has its own table as the key
             && !self.tables.is_exact(self.vm.val(slot.table).addr) // it goes already (R8)
             && !self.is_listed(slot.table, self.vm.integer(slot.key))
-            && ((self.identity).is_reference_to_kept(self.vm, slot.old, slot.table, slot.key)
+            && (self.is_reference_to_kept(slot.old, slot.table, slot.key)
                 || self.is_override_gone(slot)?);
         Ok(match self.vm.kind(slot.old) {
             _ if goes => Action::Remove,
             Kind::Function => Action::Follow,
             _ => Action::Refer,
         })
+    }
+
+    /// Is the place under this key of a table a reference to an object that the file still makes?
+    /// Of many that one definition makes it makes those that something answers to.
+    pub(super) fn is_reference_to_kept(&self, old: Ref, table: Ref, key: Ref) -> bool {
+        let address = self.vm.val(old).addr;
+        let is_made = self.identity.is_of_one_definition(self.vm, old)
+            || self.tables.is_answer(address)
+            || self.out.answer(self.vm, address).is_some();
+        is_made && self.identity.is_reference_to_kept(self.vm, old, table, key)
     }
 
     /// R5.2: has the file the function no longer, and does its table inherit another value there?

@@ -238,7 +238,10 @@ impl Search<'_> {
                 continue;
             };
             let mark = self.vm.held();
-            let (new, old) = (self.vm.upvalue_value(new, i)?, self.vm.upvalue_value(old, j)?);
+            let (new, old) = (
+                self.vm.upvalue_value(new, i)?,
+                self.vm.upvalue_value(old, j)?,
+            );
             let (kind, is_same) = (self.vm.kind(new), self.vm.same(new, old));
             let is_text = kind == Kind::String;
             if kind == self.vm.kind(old) && (is_text || kind == Kind::Number) {
