@@ -228,6 +228,22 @@ describe("a place whose kind the file changes (R6)", function()
     end
   end
 
+  it("is the file's in each of several reloads, also after a generator that C has made", function()
+    for where in pairs(NAMES) do
+      rawset(_G, "KIND_X", nil)
+      local M = app:module("m", text_of(EXPRESSIONS[4], where))
+      for _, number in ipairs { 12, 5, 12, 11, 12, 9 } do
+        app:write("m", text_of(EXPRESSIONS[number], where))
+        local ok = app:reload("m")
+        if not ok then break end
+        assert.same({ number, EXPRESSIONS[number][4] }, { number, M.get() })
+      end
+      assert.is_true(where ~= "variable" or M.get() == "obj1")
+      package.loaded.m = nil
+    end
+    rawset(_G, "KIND_X", nil)
+  end)
+
   -- What the text calls may make a value of another kind now, of whatever the program has not
   -- touched.
   local FACTORIES = { ["function"] = "function(x) return tag .. x end",
