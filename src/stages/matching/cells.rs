@@ -616,9 +616,8 @@ impl Pairer<'_> {
             && !o.is_function()
             && !n.is_function()
             && self.is_replacement(old_value, new_value)?
+            || self.cell_follows(&pair, fresh)?
         {
-            CellFate::Take
-        } else if self.cell_follows(&pair, fresh)? {
             CellFate::Take
         } else {
             CellFate::Keep
