@@ -301,6 +301,15 @@ describe("a place whose kind the file changes (R6)", function()
       assert.equal("25x", M.say "x")
     end)
 
+  it("stays where only the program changed it, in a file that gets its first function", function()
+    local text = "Shop = Shop or {} local M = Shop M.list = {} return M"
+    local M = app:module("m", text)
+    M.list = 0
+    app:update("m", (text:gsub("return M", "function M.f() return 1 end %0")))
+    assert.equal(0, M.list)
+    rawset(_G, "Shop", nil)
+  end)
+
   it("is the state still that the program points at one of the module's functions", function()
     local text = [[
       local M = {}

@@ -176,10 +176,9 @@ impl Pairer<'_> {
         is_edited: Option<bool>,
     ) -> Result<KindFate> {
         let is_made_anew = self.is_fresh(self.vm.val(new));
-        // Where the text is the same, only the program can have meant another kind; unless that is
-        // the text of a call of what the edit has changed.
+        // Where the text is the same, only the program can have meant another kind.
         let otherwise = match is_edited {
-            Some(false) if !(is_made_anew && self.identity.is_text_edited()) => KindFate::Stays,
+            Some(false) => KindFate::Stays,
             _ => KindFate::Conflict,
         };
         let Some((place, held)) = place.and_then(|place| Some((place, self.out.base.get(place)?)))
@@ -203,11 +202,11 @@ impl Pairer<'_> {
             if wraps_itself {
                 return Ok(KindFate::Stays);
             }
-            let is_as_loaded = !is_table || self.is_data_as_loaded(place, old)?;
-            return Ok(if is_as_loaded {
-                KindFate::File
-            } else {
-                otherwise
+            // The same text may be that of a call of what the edit has changed.
+            return Ok(match !is_table || self.is_data_as_loaded(place, old)? {
+                true => KindFate::File,
+                false if is_made_anew && self.identity.is_text_edited() => KindFate::Conflict,
+                false => otherwise,
             });
         }
         let is_said_again = match self.vm.digest(new) {
