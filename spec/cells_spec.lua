@@ -666,19 +666,21 @@ describe("R4.3 the value of a joined cell", function()
     .. "'keep'", function()
     require "hotreload".track(false)
     local v1 = [[
-      local helper = function() return "function" end
+      local chosen = function() return "function" end
       local table_or_not = { f = function() return "table" end }
-      return { f = function() return helper, table_or_not, "old" end }
+      return { f = function() return chosen, table_or_not, "old" end,
+        choose = function(f) chosen = f end }
     ]]
     local M = app:module("M", v1)
-    local helper, t = M.f()
+    local chosen, t = M.f()
     local report = app:update("M", [[
-      local helper = { f = function() return "table now" end }
+      local chosen = { f = function() return "table now" end }
       local table_or_not = function() return "function now" end
-      return { f = function() return helper, table_or_not, "new" end }
+      return { f = function() return chosen, table_or_not, "new" end,
+        choose = function(f) chosen.f = f end }
     ]], { on_conflict = "keep" })
-    assert.same({ helper, t, "new" }, { M.f() })
-    assert.same({ "M.f@helper", "M.f@table_or_not" },
+    assert.same({ chosen, t, "new" }, { M.f() })
+    assert.same({ "M.f@chosen", "M.f@table_or_not" },
       { report.conflicts[1].path, report.conflicts[2].path })
   end)
 

@@ -514,8 +514,11 @@ impl<'a> Recorder<'a> {
         let known = self.numbers.of(self.vm, value);
         let is_made = match &mut self.made {
             _ if known.is_some() => true,
-            // What C makes for the chunk is another object each time.
-            ObjectsMade::ByReload(loaded, _) => loaded.fresh.order(val.addr).is_some(),
+            // What C makes for the chunk has no number yet, as what others have made.
+            ObjectsMade::ByReload(loaded, _) => {
+                let is_of_c = val.kind == Kind::Userdata || self.vm.is_c_function(value).is_some();
+                !is_of_c && loaded.fresh.order(val.addr).is_some()
+            }
             ObjectsMade::ByLoad(load) => {
                 if val.is_function() && load.ownership.has_function(self.vm, value)? {
                     load.functions.try_push(value)?;

@@ -616,18 +616,13 @@ impl Pairer<'_> {
             && !o.is_function()
             && !n.is_function()
             && self.is_replacement(old_value, new_value)?
+            || self.cell_follows(&pair, fresh)?
         {
-            CellFate::Take
-        } else if self.cell_follows(&pair, fresh)? {
-            if n.is_table() {
-                let site = self.out.cell_site(c2)?;
-                self.scan_queue.try_push((new_value, site))?;
-            }
             CellFate::Take
         } else {
             CellFate::Keep
         };
-        if fresh && are_two_kinds(self.vm, old_value, new_value) {
+        if fresh && (pair.fate == CellFate::Take || are_two_kinds(self.vm, old_value, new_value)) {
             // It may come to stand there (`kinds`): what is in it has to be met.
             let site = self.out.cell_site(c2)?;
             if n.is_function() {

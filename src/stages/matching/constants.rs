@@ -49,6 +49,11 @@ pub(super) struct Constants {
 }
 
 impl Constants {
+    /// Does R4.7 hold?
+    pub(super) fn follows(&self) -> bool {
+        self.follow
+    }
+
     pub(super) fn new(follow: bool, source: SourceId, assigned: Assigned) -> Constants {
         Constants {
             follow,

@@ -19,8 +19,12 @@ const DEEPEST: u32 = 8;
 pub(super) enum EditOf {
     /// The file gives the place another object.
     Place,
-    /// So it is, too, if the call that makes the object is another one: a userdata is what it was
-    /// made with.
+    /// So it is, too, if another kind of expression makes the object, or a call of something else.
+    Kind,
+    /// So it is, too, if the call that makes the object is another one: no code of the file's comes
+    /// into a function of others.
+    Call,
+    /// The same for a userdata, or a function of C's: it is what it was made with.
     Product,
 }
 
@@ -84,12 +88,13 @@ impl Identity {
         let mut is_edited =
             self.is_edit((base, initialisers.0), (definitions, initialisers.1), edit)?;
         // What a function assigns is no product of the load, unless the load calls it.
-        let counts = |(_, store): &(StoreId, &Store)| edit == EditOf::Place || store.proto == 0;
+        let counts = |(_, store): &(StoreId, &Store)| edit != EditOf::Product || store.proto == 0;
         let mut stores = base.stores_to(old).filter(counts);
         let mut others = definitions.stores_to(new).filter(counts);
         loop {
             match (stores.next(), others.next()) {
                 (None, None) => return Some(is_edited),
+                _ if is_edited && edit == EditOf::Kind => return Some(true),
                 (Some((_, old)), Some((_, new))) => {
                     is_edited |= self.is_edit((base, old.value), (definitions, new.value), edit)?;
                 }
@@ -166,11 +171,17 @@ impl Identity {
         let (Symbol::Definition(a), Symbol::Definition(b)) = (a, b) else {
             return Some(false);
         };
-        let call = |version: &Definitions, id| match version.get(id)?.kind {
-            ExpressionKind::Call(call) => version.call(call).copied(),
-            _ => None,
+        let (a, b) = (base.get(a)?.kind, incoming.get(b)?.kind);
+        if std::mem::discriminant(&a) != std::mem::discriminant(&b) {
+            return Some(true);
+        }
+        let (ExpressionKind::Call(a), ExpressionKind::Call(b)) = (a, b) else {
+            return Some(false);
         };
-        let (a, b) = (call(base, a)?, call(incoming, b)?);
+        let (a, b) = (base.call(a).copied()?, incoming.call(b).copied()?);
+        if edit == EditOf::Kind {
+            return self.differ((base, a.callee), (incoming, b.callee), 0);
+        }
         let (given, now) = (base.list(a.arguments), incoming.list(b.arguments));
         let mut is_edited = given.len() != now.len();
         let both = [(a.callee, b.callee)].into_iter();

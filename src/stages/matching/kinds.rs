@@ -80,7 +80,7 @@ impl Pairer<'_> {
     fn kind_of_slot(&mut self, slot: &SlotDecision) -> Result<Action> {
         let (old, new) = (slot.old, slot.new);
         let place = self.place_in(slot.table, slot.parent, slot.key)?;
-        let is_edited = self.is_slot_edited(slot, EditOf::Place);
+        let is_edited = self.is_slot_edited(slot, EditOf::Kind);
         let is_event = EVENTS.iter().any(|name| self.vm.is_string(slot.key, name));
         let is_behaviour =
             |value| matches!(kind_of(self.vm, value), Some(Kind::Function | Kind::Table));
@@ -92,31 +92,26 @@ impl Pairer<'_> {
         }
         let [has_function, is_file_function] =
             [old, new].map(|value| self.vm.kind(value) == Kind::Function);
-        if has_function || is_file_function {
-            // What others have put into the place is theirs. A table that they made callable, and
-            // that wraps nothing, is in conflict in any case (`wrappers`).
-            return Ok(match slot.action {
-                Action::Conflict if is_file_function && self.is_callable_of_others(old)? => {
-                    Action::Conflict
-                }
-                Action::Keep if !is_file_function && !self.is_own_function(old)? => Action::Keep,
-                _ => match self.kind_fate(place, old, new, is_edited)? {
-                    KindFate::Stays if has_function => Action::Follow,
-                    KindFate::Stays => Action::Keep,
-                    // A state that points at one of the module's own functions follows it.
-                    KindFate::Conflict if self.is_replaced_elsewhere(old) => Action::Follow,
-                    _ => Action::Conflict,
-                },
-            });
-        }
-        // (With `replace` it wraps itself; plain data in a list stays exactly as it runs.)
-        if self.replace_data || self.vm.integer(slot.key).is_some() {
+        let is_own = has_function && self.is_own_function(old)?;
+        // With `replace`, data that stays wraps itself; in a list all but the module's functions
+        // stays exactly as it runs. A table that others made callable, and that wraps nothing, is
+        // in conflict in any case (`wrappers`).
+        let stays = match is_own || is_file_function {
+            true => slot.action == Action::Conflict && self.is_callable_of_others(old)?,
+            false => self.replace_data && !has_function || self.vm.integer(slot.key).is_some(),
+        };
+        if stays {
             return Ok(slot.action);
         }
         Ok(match self.kind_fate(place, old, new, is_edited)? {
+            KindFate::Stays if is_own => Action::Follow,
             KindFate::Stays => Action::Keep,
-            KindFate::File => Action::ReplaceData,
-            KindFate::Conflict => Action::Conflict,
+            KindFate::File if !is_own && !is_file_function => Action::ReplaceData,
+            // A state that points at one of the module's own functions follows it, and a callback
+            // of others is theirs.
+            KindFate::Conflict if self.is_replaced_elsewhere(old) => Action::Follow,
+            KindFate::Conflict if has_function && !is_own && self.was_empty(place)? => Action::Keep,
+            _ => Action::Conflict,
         })
     }
 
@@ -124,6 +119,13 @@ impl Pairer<'_> {
     fn is_replaced_elsewhere(&self, old: Ref) -> bool {
         let address = self.vm.val(old).addr;
         self.out.answer(self.vm, address).is_some() && !self.out.answers_elsewhere_only(address)
+    }
+
+    /// Had the file nothing there, or `false`?
+    fn was_empty(&mut self, place: Option<RecordedPlace>) -> Result<bool> {
+        let nothing = self.vm.boolean(false)?;
+        let (base, nothing) = (&self.out.base, self.vm.digest(nothing));
+        Ok(place.is_none_or(|place| !base.is_there(place) || base.had(place, nothing)))
     }
 
     fn is_callable_of_others(&mut self, value: Ref) -> Result<bool> {
@@ -135,12 +137,6 @@ impl Pairer<'_> {
         let Some(cell) = self.out.old_cells.get(pair.old as usize).copied() else {
             return Ok(pair.fate);
         };
-        // A state that points at one of the module's own functions follows it.
-        let follows = pair.fate == CellFate::Follow
-            && self.out.answer(self.vm, self.vm.val(old).addr).is_some();
-        if follows {
-            return Ok(pair.fate);
-        }
         let is_data = [old, new]
             .iter()
             .all(|value| self.vm.kind(*value) != Kind::Function);
@@ -148,17 +144,24 @@ impl Pairer<'_> {
             return Ok(pair.fate); // it wraps itself
         }
         let place = Some(self.cell_place(&cell));
-        let is_edited = self.is_cell_edited(pair, EditOf::Place);
+        let is_edited = self.is_cell_edited(pair, EditOf::Kind);
         Ok(match self.kind_fate(place, old, new, is_edited)? {
             KindFate::Stays => pair.fate,
             KindFate::File => CellFate::Take,
             // What no code assigns is what it was initialised with.
             KindFate::Conflict
                 if !self.out.base.is_known()
-                    && self.vm.val(old).addr == 0
+                    && self.vm.kind(old) != Kind::Table
                     && !self.is_assigned_anywhere(pair.old, pair.new)? =>
             {
                 CellFate::Take
+            }
+            // A state that points at one of the module's own functions follows it.
+            KindFate::Conflict
+                if pair.fate == CellFate::Follow
+                    && self.out.answer(self.vm, self.vm.val(old).addr).is_some() =>
+            {
+                pair.fate
             }
             KindFate::Conflict => CellFate::Conflict,
         })
@@ -172,10 +175,9 @@ impl Pairer<'_> {
         new: Ref,
         is_edited: Option<bool>,
     ) -> Result<KindFate> {
-        // Where the text is the same, only the program can have meant another kind. A function or a
-        // table that stands there now may be the module itself, around what it wraps.
+        let is_made_anew = self.is_fresh(self.vm.val(new));
+        // Where the text is the same, only the program can have meant another kind.
         let otherwise = match is_edited {
-            Some(false) if !is_scalar(self.vm.val(new)) => return Ok(KindFate::Stays),
             Some(false) => KindFate::Stays,
             _ => KindFate::Conflict,
         };
@@ -183,32 +185,47 @@ impl Pairer<'_> {
         else {
             return Ok(otherwise);
         };
+        let is_table = self.vm.kind(old) == Kind::Table;
+        let running = match (self.vm.digest(old), self.number_of(old)) {
+            (Some(digest), _) => Held::scalar(digest),
+            (None, Some(number)) => Held::object(number),
+            (None, None) if is_table => Held::ROW,
+            (None, None) => Held::OTHER,
+        };
+        if self.out.base.is(place, running) {
+            // So the file has changed the kind. But what was there before the chunk ran may be the
+            // module itself, around what it wraps.
+            let wraps_itself = is_edited != Some(true)
+                && !is_scalar(self.vm.val(new))
+                && !is_made_anew
+                && !self.is_import(new)?;
+            if wraps_itself {
+                return Ok(KindFate::Stays);
+            }
+            // The same text may be that of a call of what the edit has changed.
+            return Ok(match !is_table || self.is_data_as_loaded(place, old)? {
+                true => KindFate::File,
+                false if is_made_anew && self.identity.is_text_edited() => KindFate::Conflict,
+                false => otherwise,
+            });
+        }
         let is_said_again = match self.vm.digest(new) {
             Some(digest) => self.out.base.had(place, Some(digest)),
+            None if is_edited == Some(true) => false,
             None => match self.number_of_incoming(new) {
                 Some(number) => held == Held::object(number),
                 // Where no text is kept, all objects on record are tables of data.
                 None => {
                     let is_kept =
                         self.identity.versions().is_none() || self.identity.is_kept(self.vm, new);
-                    held == Held::ROW || held.number().is_some() && is_kept
+                    held == Held::ROW && self.vm.kind(new) == Kind::Table
+                        || held.number().is_some() && is_kept
                 }
             },
         };
-        if is_said_again {
-            return Ok(KindFate::Stays);
-        }
-        Ok(match self.is_untouched(place, old)? {
-            true => KindFate::File,
+        Ok(match is_said_again {
+            true => KindFate::Stays,
             false => otherwise,
         })
-    }
-
-    /// Does what the last load has put there stand there still, with what was in it?
-    fn is_untouched(&mut self, place: RecordedPlace, old: Ref) -> Result<bool> {
-        match self.vm.kind(old) {
-            Kind::Function => Ok(self.is_object_as_loaded(place, old)),
-            _ => self.is_as_loaded(place, old),
-        }
     }
 }

@@ -263,7 +263,8 @@ impl Pairer<'_> {
     /// without a value that no code assigns has no data to keep: what the file gives it is new.
     pub(super) fn cell_follows(&mut self, pair: &CellPair, fresh: bool) -> Result<bool> {
         let (old, new) = (self.vm.val(pair.old_value), self.vm.val(pair.new_value));
-        let takes = is_scalar(new) || new.is_nil() || new.is_table() && fresh;
+        let takes =
+            is_scalar(new) || new.is_nil() || fresh && (new.is_table() || new.is_function());
         if !(self.merges || old.is_nil()) || !takes || self.vm.same(pair.old_value, pair.new_value)
         {
             return Ok(false);

@@ -19,7 +19,7 @@ use super::differing::Differing;
 use super::expressions::EditOf;
 use super::{Action, CellFate, CellPair, Pairer, SlotDecision};
 use crate::lua::vm::{Kind, Ref};
-use crate::model::base::{Held, RecordedPlace};
+use crate::model::base::{Held, Path, RecordedPlace};
 use crate::model::site::SiteId;
 use crate::stages::snapshot::Change;
 use crate::support::error::Result;
@@ -70,8 +70,9 @@ impl Pairer<'_> {
             Action::Refer => true,
             Action::ReplaceFunction | Action::ReplaceImport | Action::Keep => {
                 self.are_two_objects(slot.old, slot.new)
-                    && !self.is_external_over_own(slot)?
-                    && !self.is_choice_of_data(slot.old, slot.new)
+                    && (!self.is_external_over_own(slot)?
+                        && !self.is_choice_of_data(slot.old, slot.new)
+                        || self.is_slot_as_loaded(slot)?)
             }
             _ => false,
         };
@@ -110,9 +111,8 @@ impl Pairer<'_> {
                 self.read_edit(&mut touched, [slot.old, slot.new], site, (edit, is_edited))?;
         }
         // What it was may be gone from the program, and have no number any more.
-        touched.by_edit &= !self
-            .identity
-            .was_defined_at(self.vm, slot.new, slot.table, slot.key);
+        touched.by_edit &= edit != EditOf::Place
+            || !(self.identity).was_defined_at(self.vm, slot.new, slot.table, slot.key);
         // Where tables look for what they lack, none has its state.
         let is_link = is_behaviour && !is_function;
         if !is_link && !is_moved && self.is_state_lost(&touched, place, slot.old)? {
@@ -191,14 +191,24 @@ impl Pairer<'_> {
             return Ok(false);
         };
         let number = self.number_of(old);
-        if number.is_some_and(|number| base.had_object(place, number)) {
-            return Ok(false);
+        if let Some(number) = number.filter(|number| base.had_object(place, *number)) {
+            return self.was_table_of_others(number, old, new);
         }
         // What the module's own code makes anew (`M.state = make()`) goes on in the place.
         Ok(self.identity.is_of_one_definition(self.vm, old)
             || self.vm.val(old).is_table()
                 && self.identity.had_function(self.vm, new)
                 && !self.has_own_function(old, new)?)
+    }
+
+    /// R3.3: is it a table in another module's object, where the file has a table of its own now?
+    fn was_table_of_others(&mut self, number: i64, old: Ref, new: Ref) -> Result<bool> {
+        let val = self.vm.val(old);
+        Ok(val.is_table()
+            && self.identity.versions().is_some()
+            && !self.out.base.knows(Path::of(number))
+            && !self.identity.is_kept(self.vm, new)
+            && self.is_held_by_module(val)?)
     }
 
     /// Where the record has a slot, or a metatable.
@@ -367,7 +377,8 @@ impl Pairer<'_> {
             CellFate::Refer => true,
             CellFate::Take | CellFate::Keep | CellFate::Follow => {
                 self.are_two_objects(pair.old_value, pair.new_value)
-                    && !self.is_choice_of_data(pair.old_value, pair.new_value)
+                    && (!self.is_choice_of_data(pair.old_value, pair.new_value)
+                        || self.constants.follows() && self.is_cell_as_loaded(pair))
             }
             _ => false,
         };
@@ -394,9 +405,10 @@ impl Pairer<'_> {
         let is_edited = self.is_cell_edited(pair, edit);
         let new = self.out.new_cells.get(pair.new as usize);
         let variable = new.map(|cell| (cell.function, cell.index));
-        touched.by_edit &= !variable.is_some_and(|variable| {
+        let is_initialiser = variable.is_some_and(|variable| {
             (self.identity).is_initialiser(self.vm, variable, pair.new_value)
         });
+        touched.by_edit &= edit != EditOf::Place || !is_initialiser;
         let site = self.out.cell_site(pair.new)?;
         let values = [pair.old_value, pair.new_value];
         let is_moved = self.read_edit(&mut touched, values, site, (edit, is_edited))?;
@@ -413,6 +425,10 @@ impl Pairer<'_> {
             self.warn_of_class(site, pair.old_value)?;
         }
         Ok(match touched {
+            Touched {
+                by_program: false,
+                by_edit: true,
+            } if self.is_choice_of_data(pair.old_value, pair.new_value) => CellFate::Constant,
             Touched {
                 by_program: false,
                 by_edit: true,
@@ -444,6 +460,19 @@ impl Pairer<'_> {
             && self.lineage.number(self.vm, old).is_none()
     }
 
+    /// Does the object stand in a slot that the last load has put there?
+    fn is_slot_as_loaded(&mut self, slot: &SlotDecision) -> Result<bool> {
+        let place = self.slot_place(slot)?;
+        Ok(place.is_some_and(|place| self.is_object_as_loaded(place, slot.old)))
+    }
+
+    /// The same for a variable.
+    fn is_cell_as_loaded(&self, pair: &CellPair) -> bool {
+        let cell = self.out.old_cells.get(pair.old as usize);
+        let place = cell.map(|cell| self.cell_place(cell));
+        place.is_some_and(|place| self.is_object_as_loaded(place, pair.old_value))
+    }
+
     /// Has the edit changed what the file puts into a slot? None where the texts do not tell.
     pub(super) fn is_slot_edited(&self, slot: &SlotDecision, edit: EditOf) -> Option<bool> {
         let is_globals = self.vm.val(slot.table) == self.vm.val(self.context.globals);
@@ -466,21 +495,31 @@ impl Pairer<'_> {
         self.identity.is_variable_edited(self.vm, old, new, edit)
     }
 
-    /// A userdata that C has made for the load, and that no module holds, is another one each time
-    /// the chunk runs.
+    /// A userdata, or a function, that C has made for the load, and that no module holds, is
+    /// another one each time the chunk runs.
     fn edit_of(&mut self, old: Ref, new: Ref) -> Result<EditOf> {
         let [o, n] = [old, new].map(|value| self.vm.val(value));
         let globals = self.vm.val(self.context.globals);
+        let is_of_c = [old, new].map(|value| self.is_of_c(value));
+        let may_be_product =
+            is_of_c == [true; 2] && !self.imports.is_standard(self.vm, self.context, o)?;
         let is_global =
             |change: &Change| self.vm.val(change.table) == globals && self.vm.val(change.old) == o;
-        let is_product = o.kind == Kind::Userdata
-            && n.kind == Kind::Userdata
+        if may_be_product
             && (self.loaded.changes.iter().any(is_global) || !self.is_held_by_module(o)?)
-            && !self.is_held_by_module(n)?;
-        Ok(match is_product {
-            true => EditOf::Product,
+            && !self.is_held_by_module(n)?
+        {
+            return Ok(EditOf::Product);
+        }
+        let is_other = self.is_fresh_function(n) && (is_of_c[1] || !self.is_own_function(old)?);
+        Ok(match is_other {
+            true => EditOf::Call,
             false => EditOf::Place,
         })
+    }
+
+    fn is_of_c(&self, value: Ref) -> bool {
+        self.vm.kind(value) == Kind::Userdata || self.vm.is_c_function(value).is_some()
     }
 
     /// The texts tell better than the objects whether the edit touched a place, if they tell it. An
@@ -520,6 +559,9 @@ impl Pairer<'_> {
             return Ok(may_go);
         }
         let was_own = self.lineage.number(self.vm, old).is_some();
+        // A function of C's and one of Lua's are no versions of each other.
+        let is_one = !is_fresh || self.is_of_c(old) == self.is_of_c(new);
+        let is_edited = is_edited.filter(|_| is_one);
         touched.by_edit &= is_edited.unwrap_or(is_fresh || was_own);
         Ok(false)
     }
