@@ -172,9 +172,13 @@ impl Search<'_> {
             else {
                 return Ok(false);
             };
-            if likeness == MatchStrength::Code && self.is_other_closure(new, old)? {
+            let likeness = match likeness {
+                MatchStrength::Code => self.by_captured(new, old)?,
+                likeness => Some(likeness),
+            };
+            let Some(likeness) = likeness else {
                 return Ok(false);
-            }
+            };
             assignment.guesses += u32::from(likeness == MatchStrength::Any);
             assignment.score += score(likeness);
             assignment.lines += self
@@ -221,16 +225,18 @@ impl Search<'_> {
         Ok(true)
     }
 
-    /// Does what closures of one definition have captured, and no code assigns, tell that they are
-    /// two? A string that the file no longer has was edited, and tells nothing; nor does any number
-    /// once the file was edited. Strings that agree come before those that differ. For example the
-    /// closures of `for _, name in ipairs { "a", "b" } do bus.on(function() say(name) end) end`.
-    fn is_other_closure(&mut self, new: Ref, old: Ref) -> Result<bool> {
+    /// What closures of equal code, or of one definition, have captured and no code assigns: do
+    /// they agree, or are they two? A string that the file no longer has was edited, and tells
+    /// nothing; nor does any number once the file was edited. Strings that agree come before those
+    /// that differ. For example the closures of `for _, name in ipairs { "a", "b" } do
+    /// bus.on(function() say(name) end) end`.
+    fn by_captured(&mut self, new: Ref, old: Ref) -> Result<Option<MatchStrength>> {
+        let unknown = Ok(Some(MatchStrength::Code));
         let (Some(a), Some(b)) = (self.vm.info(new)?, self.vm.info(old)?) else {
-            return Ok(false);
+            return unknown;
         };
         let Some((constants, is_edited)) = self.names.constants_of(self.vm, new)? else {
-            return Ok(false);
+            return unknown;
         };
         let (mut differs, mut agrees) = (false, false);
         for i in constants {
@@ -255,7 +261,12 @@ impl Search<'_> {
             }
             self.vm.release(mark);
         }
-        Ok(differs && !(agrees && is_edited))
+        Ok(match (agrees, differs) {
+            (_, true) if !is_edited => None,
+            (true, _) => Some(MatchStrength::Name),
+            (false, true) => None,
+            (false, false) => Some(MatchStrength::Code),
+        })
     }
 
     /// Which upvalue of an older closure a newer one's is: by its name, if the code is of another
