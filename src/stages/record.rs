@@ -653,8 +653,7 @@ impl<'a> Recorder<'a> {
         let address = self.vm.val(table).addr;
         let old = self.running_table(address).unwrap_or_default();
         let pairing = self.pairing();
-        let old_path = pairing.and_then(|pairing| pairing.paths.get(&self.vm.val(old).addr));
-        let old_path = old_path.copied();
+        let old_path = pairing.and_then(|it| it.paths.get(&self.vm.val(old).addr).copied());
         let mut entries = Vec::new();
         let list = pairing.and_then(|pairing| pairing.recorded.get(&address));
         let is_list = list.is_some();

@@ -49,8 +49,8 @@ impl Vm {
     }
 
     /// Hands the digests of each key and its value to `each`, as long as both are scalars, and the
-    /// key if it is an integer. Are all, and has the table no metatable? `keys` is of use as long as
-    /// no string dies.
+    /// key if it is an integer. Are all, and has the table no metatable? `keys` is of use as long
+    /// as no string dies.
     pub fn scalars(
         &self,
         table: Ref,

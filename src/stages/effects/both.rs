@@ -37,9 +37,9 @@ struct Made {
     is_single: bool,
 }
 
-/// What a function of the file and a running one are to each other.
+/// What the definitions of a function of the file and of a running one are to each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Relation {
+pub enum Definers {
     /// The texts do not tell.
     Unknown,
     /// One is the other one.
@@ -89,19 +89,19 @@ impl BothDefinitions {
         &self,
         (lines, code): ((i32, i32), Digest),
         (old_lines, old_code): ((i32, i32), Digest),
-    ) -> Relation {
+    ) -> Definers {
         let new = self.made_by_file(lines, code);
         let old = self.made_before(old_lines, old_code);
         match (new, old) {
             (Some(new), Some((old, goes_on))) => match new.former {
-                Some(former) if former == old && new.is_single => Relation::One,
-                Some(former) if former == old => Relation::Alike,
-                Some(_) => Relation::Others,
+                Some(former) if former == old && new.is_single => Definers::One,
+                Some(former) if former == old => Definers::Alike,
+                Some(_) => Definers::Others,
                 // What only the file has may be an edit of what it has no longer.
-                None if goes_on => Relation::Others,
-                None => Relation::Unknown,
+                None if goes_on => Definers::Others,
+                None => Definers::Unknown,
             },
-            _ => Relation::Unknown,
+            _ => Definers::Unknown,
         }
     }
 

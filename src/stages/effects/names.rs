@@ -2,7 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::both::{BothDefinitions, Relation};
+use super::both::{BothDefinitions, Definers};
 use crate::code::{Chunk, Digest};
 use crate::lua::calls;
 use crate::lua::tracker::Creations;
@@ -409,10 +409,10 @@ impl FunctionNames {
             return Ok(Some(MatchStrength::Name));
         }
         match self.relation(vm, incoming, running)? {
-            Relation::Unknown => {}
-            Relation::One => return Ok(Some(MatchStrength::Name)),
-            Relation::Alike => return Ok(Some(MatchStrength::Code)),
-            Relation::Others => return Ok(None),
+            Definers::Unknown => {}
+            Definers::One => return Ok(Some(MatchStrength::Name)),
+            Definers::Alike => return Ok(Some(MatchStrength::Code)),
+            Definers::Others => return Ok(None),
         }
         let nothing = Vec::new();
         let own = self.incoming.get(&new).unwrap_or(&nothing);
@@ -448,16 +448,16 @@ impl FunctionNames {
     }
 
     /// What the definitions of both texts say of a function of the file and a running one.
-    fn relation(&mut self, vm: &mut Vm, incoming: Ref, running: Ref) -> Result<Relation> {
+    fn relation(&mut self, vm: &mut Vm, incoming: Ref, running: Ref) -> Result<Definers> {
         let Some(Some(_)) = &self.both else {
-            return Ok(Relation::Unknown);
+            return Ok(Definers::Unknown);
         };
         let (new, old) = (self.digest_of_new(vm, incoming)?, self.digest(vm, running)?);
         let (new_info, old_info) = (vm.info(incoming)?, vm.info(running)?);
         let (Some(Some(both)), Some((new, old)), Some((new_info, old_info))) =
             (&self.both, new.zip(old), new_info.zip(old_info))
         else {
-            return Ok(Relation::Unknown);
+            return Ok(Definers::Unknown);
         };
         let new = ((new_info.line, new_info.last), new);
         Ok(both.relation(new, ((old_info.line, old_info.last), old)))
