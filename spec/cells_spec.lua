@@ -478,6 +478,20 @@ describe("R4.3 the value of a joined cell", function()
     end
   end
 
+  it("is an import where it was nothing and no code assigns it", function()
+    local text = "local trim = %s local M = {} function M.get() return trim end return M"
+    local M = app:module("M", text:format "no_such_global")
+    local report = app:update("M", text:format "no_such_global or table.unpack")
+    assert.equal(table.unpack, M.get())
+    assert.equal(1, report.data.replaced)
+    assert.matches("nothing to do", tostring(app:reloaded "M"), 1, true)
+    local file = text:format "nil":gsub("return M$", "function M.set(f) trim = f end return M")
+    M = app:module("set", file)
+    M.set(nil)
+    app:update("set", (file:gsub("nil", "table.unpack", 1)))
+    assert.is_nil(M.get())
+  end)
+
   it("stays data of every kind", function()
     local v1 = [[
       local number, text, flag, box = 1, "file", false, { n = 1 }

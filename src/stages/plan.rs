@@ -739,7 +739,8 @@ impl Planner<'_> {
                         self.out.ops.try_push(op)?;
                     }
                     // An object for an object is an import, or another of the module's own tables.
-                    let is_data = (o.addr == 0 || n.addr == 0) && !n.is_function();
+                    let is_own = n.is_function() && self.loaded.fresh.order(n.addr).is_some();
+                    let is_data = (o.addr == 0 || n.addr == 0) && !is_own;
                     let replaces = match pair.fate {
                         CellFate::Constant | CellFate::Merge => true,
                         fate => matches!(fate, CellFate::Take | CellFate::Conflict) && is_data,

@@ -263,23 +263,21 @@ impl Pairer<'_> {
     /// without a value that no code assigns has no data to keep: what the file gives it is new.
     pub(super) fn cell_follows(&mut self, pair: &CellPair, fresh: bool) -> Result<bool> {
         let (old, new) = (self.vm.val(pair.old_value), self.vm.val(pair.new_value));
-        let takes =
-            is_scalar(new) || new.is_nil() || fresh && (new.is_table() || new.is_function());
-        if !(self.merges || old.is_nil()) || !takes || self.vm.same(pair.old_value, pair.new_value)
-        {
-            return Ok(false);
-        }
-        let Some(cell) = self.out.old_cells.get(pair.old as usize).copied() else {
-            return Ok(false);
-        };
-        if !(is_scalar(old) || old.is_nil() || old.is_table()) {
+        if self.vm.same(pair.old_value, pair.new_value) {
             return Ok(false);
         }
         if old.is_nil() && !self.is_assigned_anywhere(pair.old, pair.new)? {
             return Ok(true);
         }
+        let takes =
+            is_scalar(new) || new.is_nil() || fresh && (new.is_table() || new.is_function());
+        let is_data = is_scalar(old) || old.is_nil() || old.is_table();
+        let cell = self.out.old_cells.get(pair.old as usize).copied();
+        let Some(cell) = cell.filter(|_| self.merges && takes && is_data) else {
+            return Ok(false);
+        };
         let place = self.cell_place(&cell);
-        Ok(self.merges && self.is_as_loaded(place, pair.old_value)?)
+        self.is_as_loaded(place, pair.old_value)
     }
 
     /// Is what runs what the base version had at a place? A table is when all in it is. No walk may
