@@ -611,3 +611,66 @@ describe("a place that the program has given another object", function()
     end
   end)
 end)
+
+describe("a function that is defined in several places under one name (R3.7)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  local ONE = [[
+    function M.f(set)
+      local list = {}
+      for item in pairs(set) do list[#list + 1] = item end
+      hits = hits + 1
+      return "first", #list, hits
+    end
+  ]]
+  local TWO = [[
+    function M.f(set)
+      hits = hits + 1
+      return "second", #set, hits
+    end
+  ]]
+  local OTHER = "function M.other() return M.f { 1 } end\n"
+  local function file(...)
+    return "local M, hits = {}, 0\n" .. table.concat { ... } .. "return M"
+  end
+  local function either(condition)
+    return "if " .. condition .. " then\n" .. ONE .. "else\n" .. TWO .. "end\n"
+  end
+  local function as_local(text)
+    return "local f\n" .. text:gsub("function M%.f", "function f") .. "M.f = f\n"
+  end
+
+  local edits = {
+    ["the second is taken out"] = { file(ONE, OTHER, TWO), file(ONE, OTHER), "first" },
+    ["the first is taken out"] = { file(ONE, OTHER, TWO), file(OTHER, TWO), "second" },
+    ["a second is added"] = { file(ONE, OTHER), file(ONE, OTHER, TWO), "second" },
+    ["they are exchanged"] = { file(ONE, OTHER, TWO), file(TWO, OTHER, ONE), "first" },
+    ["another branch runs"] = { file(either "false"), file(either "true"), "first" },
+    ["another branch assigns a local"] = {
+      file(as_local(either "false")), file(as_local(either "true")), "first",
+    },
+  }
+  local names = {}
+  for name in pairs(edits) do names[#names + 1] = name end
+  table.sort(names)
+  for _, options in ipairs {
+    {}, { scope = "vm" }, { data = "merge" }, { data = "replace" }, { removed = "drop" },
+  } do
+    for _, name in ipairs(names) do
+      local how = ("%s, %s %s %s"):format(name, options.scope, options.data, options.removed)
+      it("is the file's: " .. how, function()
+        local before, after, wanted = table.unpack(edits[name])
+        local M = app:module("m", before)
+        M.f { 1 }
+        local report = app:update("m", after, options)
+        local count = options.data == "replace" and 1 or 2
+        assert.same({ wanted, 1, count }, { M.f { 1 } })
+        assert.same({ {}, 0, 0 },
+          { report.warnings, report.functions.removed, report.functions.dropped })
+        assert.matches("nothing to do", tostring(app:reloaded "m"), 1, true)
+      end)
+    end
+  end
+end)

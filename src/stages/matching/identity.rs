@@ -660,6 +660,7 @@ impl Identity {
                 {
                     Relation::Unknown
                 }
+                _ if self.are_of_one_name(base, incoming) => Relation::Unknown,
                 _ => Relation::Other,
             },
             (Some(_), None) => {
@@ -681,6 +682,27 @@ impl Identity {
             }
             (None, None) => Relation::Unknown,
         }
+    }
+
+    /// Does the file make one object under a name, the last load another one, and neither the other
+    /// side's? Then the place decides. For example `function M.f() … end` stood there twice, and the
+    /// second one is taken out.
+    fn are_of_one_name(&self, base: DefinitionId, incoming: DefinitionId) -> bool {
+        let former = self.base(incoming).map(|(former, _)| former);
+        let now = self.incoming(base).map(|(now, _)| now);
+        let name = |version: Option<&Definitions>, id| {
+            let made = version.and_then(|version| version.get(id));
+            let made = made.filter(|made| made.is_single() && !made.key.is_sequence());
+            made.map(|made| (made.parent, made.key))
+        };
+        let is_unmade = |version, [one, other]: [DefinitionId; 2], objects: &Origins| {
+            let known = name(version, one);
+            known.is_some() && known == name(version, other) && objects.object(one).is_none()
+        };
+        let is_former = |former| is_unmade(self.base.as_deref(), [former, base], &self.running);
+        let is_now = |now| is_unmade(self.definitions(), [now, incoming], &self.incoming);
+        former.is_some_and(is_former) && now.is_none_or(is_now)
+            || now.is_some_and(is_now) && former.is_none()
     }
 
     /// The objects of both sides that answer to each other by their definitions, in the order of
