@@ -684,9 +684,9 @@ impl Identity {
         }
     }
 
-    /// Does the file make one object under a name, the last load another one, and neither the other
-    /// side's? Then the place decides. For example `function M.f() … end` stood there twice, and the
-    /// second one is taken out.
+    /// Does the file make one object under a name, the last load another one, and neither of them
+    /// the other side's? Then the place decides. For example `function M.f() … end` stood there
+    /// twice, and the second one is taken out.
     fn are_of_one_name(&self, base: DefinitionId, incoming: DefinitionId) -> bool {
         let former = self.base(incoming).map(|(former, _)| former);
         let now = self.incoming(base).map(|(now, _)| now);
