@@ -318,6 +318,25 @@ describe("hotreload.changed (R12.1)", function()
     assert.same({ "aa", "kk", "zz" }, found)
   end)
 
+  it("does not list a module that returns a string or a number: it says so", function()
+    app:module("m", CODE)
+    for name, value in pairs { version = "'1.%d'", number = "%d" } do
+      app:module(name, "return " .. value:format(1))
+      local names, problems = among(name, "m")
+      assert.same({ "", {} }, { names, problems })
+      app:write(name, "return " .. value:format(2))
+      edit("m", "count + 1", "count + 2")
+      names, problems = among(name, "m")
+      assert.equal("m", names)
+      assert.matches("its file has changed, and it returns a " .. type(require(name)),
+        problems[name], 1, true)
+      assert.is_true(app:reload(changed { names = { name, "m" } }))
+      assert.same({ "", problems }, { table.unpack({ among(name, "m") }, 1, 2) })
+      edit("m", "count + 2", "count + 1")
+      app:reloaded "m"
+    end
+  end)
+
   it("does not list a file that is gone, unreadable or broken: it says what is wrong", function()
     for _, name in ipairs { "gone", "broken", "folder" } do app:module(name, CODE) end
     app:remove "gone"

@@ -231,11 +231,25 @@ fn view(vm: &mut Vm, context: &Context, record: &FileRecord) -> Result<View> {
         }
         Err(error) => return Err(error),
     };
+    // What is no object cannot be reloaded (R12.1): one name would have a whole list refused.
+    let value = vm.get(context.loaded, context.name)?;
+    let kind = vm.kind(value);
+    let changed = match kind {
+        Kind::String | Kind::Number => {
+            let text = format!(
+                "its file has changed, and it returns a {}, which no reload can take: return a \
+                 table, or set package.loaded to nil, and require it where it is used (R12.1)",
+                kind.name()
+            );
+            with("broken", Some(text.into_bytes().into()))
+        }
+        _ => with("changed", None),
+    };
     if record.content.is_some() {
-        return Ok(with("changed", None));
+        return Ok(changed);
     }
     Ok(match differs(vm, context, main, record)? {
-        FileDifference::Found => with("changed", None),
+        FileDifference::Found => changed,
         FileDifference::None => with("same", None),
         FileDifference::NotAllCompared => {
             let text = format!(
