@@ -330,7 +330,7 @@ describe("hotreload.changed (R12.1)", function()
       assert.equal("m", names)
       assert.matches("its file has changed, and it returns a " .. type(require(name)),
         problems[name], 1, true)
-      assert.is_true(app:reload(changed { names = { name, "m" } }))
+      assert.is_true((app:reload((changed { names = { name, "m" } }))))
       assert.same({ "", problems }, { table.unpack({ among(name, "m") }, 1, 2) })
       edit("m", "count + 2", "count + 1")
       app:reloaded "m"
