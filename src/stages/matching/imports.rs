@@ -1,6 +1,6 @@
 //! R3.3: when the incoming import takes the place of what the running version has there.
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Pairer;
 use crate::lua::vm::{KeyValue, Kind, Ref, Val, Vm};
@@ -19,7 +19,7 @@ pub struct Imports {
     /// Objects of modules in whose place the module itself has put others: these are its own.
     replaced: Option<FxHashSet<usize>>,
     /// What stands in the objects of other modules.
-    held: Option<FxHashSet<usize>>,
+    held: Option<FxHashMap<usize, bool>>,
     /// Functions and files of the standard libraries.
     values: Option<FxHashSet<usize>>,
 }
@@ -93,9 +93,20 @@ impl Imports {
         loaded: &Loaded,
         object: Val,
     ) -> Result<bool> {
-        if self.is_module(vm, context, loaded, object)? || self.is_standard(vm, context, object)? {
-            return Ok(true);
-        }
+        Ok(self.is_module(vm, context, loaded, object)?
+            || self.is_standard(vm, context, object)?
+            || self.holder(vm, context, loaded, object)?.is_some())
+    }
+
+    /// Does it stand in another loaded module's object, or in the globals? If so: in one that is not
+    /// the table of globals? No walk may be under way.
+    fn holder(
+        &mut self,
+        vm: &mut Vm,
+        context: &Context,
+        loaded: &Loaded,
+        object: Val,
+    ) -> Result<Option<bool>> {
         let held = match self.held.take() {
             Some(held) => held,
             None => {
@@ -103,7 +114,7 @@ impl Imports {
                 held(vm, context, modules)?
             }
         };
-        Ok(self.held.insert(held).contains(&object.addr))
+        Ok(self.held.insert(held).get(&object.addr).copied())
     }
 }
 
@@ -118,6 +129,14 @@ impl Pairer<'_> {
     pub(super) fn is_held_by_module(&mut self, object: Val) -> Result<bool> {
         self.imports
             .holds(self.vm, self.context, self.loaded, object)
+    }
+
+    /// Does it stand in another loaded module's object? No walk may be under way.
+    pub(super) fn is_in_module(&mut self, object: Val) -> Result<bool> {
+        let holder = self
+            .imports
+            .holder(self.vm, self.context, self.loaded, object)?;
+        Ok(holder == Some(true))
     }
 
     /// R3.3: was `old`, another loaded module's object, imported where the file has the fresh table
@@ -210,10 +229,11 @@ impl Pairer<'_> {
     }
 }
 
-/// The objects that stand in other modules' objects.
-fn held(vm: &mut Vm, context: &Context, modules: &Modules) -> Result<FxHashSet<usize>> {
-    let own = vm.val(context.running).addr;
-    let mut held = FxHashSet::default();
+/// The objects that stand in other modules' objects, and whether one that is not the table of
+/// globals has them.
+fn held(vm: &mut Vm, context: &Context, modules: &Modules) -> Result<FxHashMap<usize, bool>> {
+    let (own, globals) = (vm.val(context.running).addr, vm.val(context.globals).addr);
+    let mut held: FxHashMap<usize, bool> = FxHashMap::default();
     for KeyValue { key, value: module } in modules.entries().iter() {
         let val = vm.val(module);
         if !val.is_table() || val.addr == own {
@@ -235,7 +255,8 @@ fn held(vm: &mut Vm, context: &Context, modules: &Modules) -> Result<FxHashSet<u
                 break;
             }
             if entry.new.addr != 0 && entry.new.kind != Kind::String {
-                held.try_insert_value(entry.new.addr, ())?;
+                let known = held.get(&entry.new.addr).copied().unwrap_or(false);
+                held.try_insert_value(entry.new.addr, known || val.addr != globals)?;
             }
         }
     }

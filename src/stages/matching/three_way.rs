@@ -205,21 +205,11 @@ impl Pairer<'_> {
     /// (The program may hold a table of this module's in a global.)
     fn was_table_of_others(&mut self, number: i64, old: Ref, new: Ref) -> Result<bool> {
         let val = self.vm.val(old);
-        let may_be = val.is_table()
+        Ok(val.is_table()
             && self.identity.versions().is_some()
             && !self.out.base.knows(Path::of(number))
-            && !self.identity.is_kept(self.vm, new);
-        if !may_be || !self.is_held_by_module(val)? {
-            return Ok(false);
-        }
-        let mut globals = self.vm.walk(self.context.globals, Ref::NIL)?;
-        while let Some(entry) = globals.next(self.vm) {
-            if entry.new == val {
-                globals.end(self.vm);
-                return Ok(false);
-            }
-        }
-        Ok(true)
+            && !self.identity.is_kept(self.vm, new)
+            && self.is_in_module(val)?)
     }
 
     /// Where the record has a slot, or a metatable.
