@@ -98,8 +98,8 @@ impl Imports {
             || self.holder(vm, context, loaded, object)?.is_some())
     }
 
-    /// Does it stand in another loaded module's object, or in the globals? If so: in one that is not
-    /// the table of globals? No walk may be under way.
+    /// Does it stand in another loaded module's object, or in the globals? If so: in one that is
+    /// not the table of globals? No walk may be under way.
     fn holder(
         &mut self,
         vm: &mut Vm,
