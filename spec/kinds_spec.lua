@@ -222,7 +222,6 @@ describe("a place whose kind the file changes (R6)", function()
               assert.same({ after[1], after[4] }, { after[1], got })
             end
           end
-          rawset(_G, "KIND_X", nil)
         end)
       end
     end
@@ -358,7 +357,6 @@ describe("a place whose kind the file changes (R6)", function()
             end
           end
         end
-        rawset(_G, "KIND_X", nil)
       end)
     end
   end

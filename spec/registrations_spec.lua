@@ -1534,6 +1534,22 @@ describe("registrations", function()
       end
       return timer
     ]]
+    --- Loads and reloads jobs of this text, and lets the program take one of their three entries
+    -- away; for each of these.
+    local function without_each(file, test)
+      for gone = 1, 3 do
+        local timer = app:module("timer", TIMER)
+        app:module("jobs", file)
+        app:reloaded "jobs"
+        test(timer, gone)
+        stop()
+        start()
+      end
+    end
+    --- The report of a reload that has registered nothing anew, and warns of nothing.
+    local function assert_nothing_new(report)
+      assert.same({ {}, 0 }, { report.warnings, report.calls.new })
+    end
     local FILE = [[
       local timer = require "timer"
       timer.every(60, function() return "save" end)
@@ -1549,10 +1565,7 @@ describe("registrations", function()
       table.sort(names)
       it("no other one gets the code of what the program took away: " .. table.concat(names, " "),
         function()
-          for gone = 1, 3 do
-            local timer = app:module("timer", TIMER)
-            app:module("jobs", FILE)
-            app:reloaded "jobs"
+          without_each(FILE, function(timer, gone)
             local wanted = { [1] = "60 save", [2] = "5 ping", [3] = "5 tick" }
             timer.running[gone], wanted[gone] = nil, nil
             local report = app:update("jobs", (FILE:gsub('"(%l+)" end', function(name)
@@ -1564,10 +1577,8 @@ describe("registrations", function()
               lines[#lines + 1] = line and ("%d %s"):format(id, line)
             end
             assert.equal(table.concat(lines, ", "), timer.list())
-            assert.same({ {}, 0 }, { report.warnings, report.calls.new })
-            stop()
-            start()
-          end
+            assert_nothing_new(report)
+          end)
         end)
     end
 
@@ -1583,10 +1594,7 @@ describe("registrations", function()
       local function file(names) return (LOOP:gsub("NAMES", names)) end
 
       it("what one has captured tells it from the others, if the program took one away", function()
-        for gone = 1, 3 do
-          local timer = app:module("timer", TIMER)
-          app:module("jobs", file "'a', 'b', 'c'")
-          app:reloaded "jobs"
+        without_each(file "'a', 'b', 'c'", function(timer, gone)
           timer.list()
           local wanted = { "1 5 a3", "2 5 b3", "3 5 c3" }
           timer.running[gone] = nil
@@ -1594,10 +1602,8 @@ describe("registrations", function()
           local report = app:reloaded "jobs"
           timer.list()
           assert.equal(table.concat(wanted, ", "), timer.list())
-          assert.same({ {}, 0 }, { report.warnings, report.calls.new })
-          stop()
-          start()
-        end
+          assert_nothing_new(report)
+        end)
       end)
 
       it("one that the file inserts is new, and one that it edits goes on", function()

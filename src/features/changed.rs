@@ -234,7 +234,7 @@ fn view(vm: &mut Vm, context: &Context, record: &FileRecord) -> Result<View> {
     // What is no object cannot be reloaded (R12.1): one name would have a whole list refused.
     let value = vm.get(context.loaded, context.name)?;
     let kind = vm.kind(value);
-    let changed = match kind {
+    let changed = || match kind {
         Kind::String | Kind::Number => {
             let text = format!(
                 "its file has changed, and it returns a {}, which no reload can take: return a \
@@ -246,10 +246,10 @@ fn view(vm: &mut Vm, context: &Context, record: &FileRecord) -> Result<View> {
         _ => with("changed", None),
     };
     if record.content.is_some() {
-        return Ok(changed);
+        return Ok(changed());
     }
     Ok(match differs(vm, context, main, record)? {
-        FileDifference::Found => changed,
+        FileDifference::Found => changed(),
         FileDifference::None => with("same", None),
         FileDifference::NotAllCompared => {
             let text = format!(

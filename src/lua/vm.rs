@@ -1077,6 +1077,11 @@ impl Vm {
         unsafe { ffi::lua_tocfunction(thread, index).map(|f| f as usize) }
     }
 
+    /// Is it a userdata or a C function?
+    pub fn is_of_c(&self, r: Ref) -> bool {
+        self.kind(r) == Kind::Userdata || self.is_c_function(r).is_some()
+    }
+
     /// The integer `table[key]`, raw.
     pub fn get_number(&self, table: Ref, key: Ref) -> Option<i64> {
         let (thread, index) = self.at(table);

@@ -21,7 +21,7 @@ use crate::stages::matching::{
     are_two_kinds, describe,
 };
 use crate::support::error::Result;
-use crate::support::mem::{TryInsert, TryPush, copied};
+use crate::support::mem::{TryInsert, TryPush, collected, copied};
 
 /// Lists to which calls append, by address: the tables in them, and how many were left out.
 type AppendedLists = FxHashMap<usize, (FxHashSet<usize>, i64)>;
@@ -933,26 +933,24 @@ impl Planner<'_> {
     /// table with its functions.
     fn values_out_of_place(&mut self) -> Result<()> {
         let pairing = &*self.pairing;
-        let slots = pairing.slots.iter();
-        let slots = slots.map(|slot| (slot.new, slot.action == Action::Keep));
-        let cells = pairing.cell_pairs.iter();
-        let cells = cells.map(|pair| (pair.new_value, pair.fate == CellFate::Keep));
-        let (mut away, mut placed) = (Vec::new(), Vec::new());
-        for (value, stays) in slots.chain(cells) {
-            let val = self.vm.val(value);
-            if !val.is_table() && !val.is_function()
-                || self.loaded.fresh.order(val.addr).is_none()
-                || pairing.tables.contains_key(&val.addr)
-            {
-                continue;
-            }
-            let list = if stays { &mut away } else { &mut placed };
-            list.try_push(value)?;
-        }
+        let values = |that_stay: bool| {
+            let slots = pairing.slots.iter();
+            let slots = slots.map(|slot| (slot.new, slot.action == Action::Keep));
+            let cells = pairing.cell_pairs.iter();
+            let cells = cells.map(|pair| (pair.new_value, pair.fate == CellFate::Keep));
+            let values = slots.chain(cells);
+            let values = values.filter(|(_, stays)| *stays == that_stay);
+            let values = values.filter(|(value, _)| {
+                let val = self.vm.val(*value);
+                (val.is_table() || val.is_function()) && self.loaded.fresh.order(val.addr).is_some()
+            });
+            collected(values.map(|(value, _)| Ok(value)))
+        };
+        let away = values(true)?;
         if away.is_empty() {
             return Ok(());
         }
-        let mut met = FxHashSet::default();
+        let (placed, mut met) = (values(false)?, FxHashSet::default());
         self.functions_in(placed, &mut met, |_| Ok(()))?;
         let mut out_of_place = std::mem::take(&mut self.out_of_place);
         let met_away = |address| out_of_place.try_insert_value(address, ()).map(drop);

@@ -516,8 +516,7 @@ impl<'a> Recorder<'a> {
             _ if known.is_some() => true,
             // What C makes for the chunk has no number yet, as what others have made.
             ObjectsMade::ByReload(loaded, _) => {
-                let is_of_c = val.kind == Kind::Userdata || self.vm.is_c_function(value).is_some();
-                !is_of_c && loaded.fresh.order(val.addr).is_some()
+                !self.vm.is_of_c(value) && loaded.fresh.order(val.addr).is_some()
             }
             ObjectsMade::ByLoad(load) => {
                 if val.is_function() && load.ownership.has_function(self.vm, value)? {

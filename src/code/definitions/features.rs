@@ -145,10 +145,7 @@ impl Definitions {
     /// has, what a call calls with which constants and functions. None where there is nothing of
     /// it.
     pub(in crate::code) fn code_of(&self, id: DefinitionId) -> Option<u64> {
-        let function = |id: DefinitionId| match self.get(id)?.kind {
-            ExpressionKind::Function(proto) => Some(self.proto(proto)?.digest.bits),
-            _ => None,
-        };
+        let function = |id| self.function_digest(id).map(|digest| digest.bits);
         match self.get(id)?.kind {
             ExpressionKind::Function(_) => function(id),
             ExpressionKind::Call(call) => {

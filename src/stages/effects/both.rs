@@ -28,6 +28,9 @@ pub struct BothDefinitions {
     by_code: FxHashMap<Digest, Option<ProtoId>>,
 }
 
+/// What a text knows a function by: its first and last line, and its code.
+pub type FunctionInText = ((i32, i32), Digest);
+
 /// What makes a function of the file.
 #[derive(Clone, Copy)]
 struct Made {
@@ -85,14 +88,8 @@ impl BothDefinitions {
     }
 
     /// What a function of the file and a running one are to each other, by their lines and code.
-    pub fn relation(
-        &self,
-        (lines, code): ((i32, i32), Digest),
-        (old_lines, old_code): ((i32, i32), Digest),
-    ) -> Definers {
-        let new = self.made_by_file(lines, code);
-        let old = self.made_before(old_lines, old_code);
-        match (new, old) {
+    pub fn relation(&self, incoming: FunctionInText, running: FunctionInText) -> Definers {
+        match (self.made_by_file(incoming), self.made_before(running)) {
             (Some(new), Some((old, goes_on))) => match new.former {
                 Some(former) if former == old && new.is_single => Definers::One,
                 Some(former) if former == old => Definers::Alike,
@@ -107,7 +104,7 @@ impl BothDefinitions {
 
     /// Which upvalues of a function of the file, counted from 1, hold what no code assigns, as a
     /// parameter of a factory does, or the variable of a loop (R4.7)?
-    pub fn constants(&self, (lines, code): ((i32, i32), Digest)) -> impl Iterator<Item = u8> {
+    pub fn constants(&self, (lines, code): FunctionInText) -> impl Iterator<Item = u8> {
         let proto = self.file.proto_of(lines, || Some(code));
         let upvalues = proto
             .into_iter()
@@ -120,12 +117,12 @@ impl BothDefinitions {
     }
 
     /// The code that a function of the file had in the former text.
-    pub fn former_code(&self, lines: (i32, i32), code: Digest) -> Option<Digest> {
-        let former = self.made_by_file(lines, code)?.former?;
+    pub fn former_code(&self, function: FunctionInText) -> Option<Digest> {
+        let former = self.made_by_file(function)?.former?;
         self.former.function_digest(former)
     }
 
-    fn made_by_file(&self, lines: (i32, i32), code: Digest) -> Option<Made> {
+    fn made_by_file(&self, (lines, code): FunctionInText) -> Option<Made> {
         let proto = self.file.proto_of(lines, || Some(code))?;
         let id = self.file.proto(proto)?.definition?;
         let former = match &self.alignment {
@@ -139,7 +136,7 @@ impl BothDefinitions {
     }
 
     /// The definition of a running function, and whether the file has it.
-    fn made_before(&self, lines: (i32, i32), code: Digest) -> Option<(DefinitionId, bool)> {
+    fn made_before(&self, (lines, code): FunctionInText) -> Option<(DefinitionId, bool)> {
         let has_code = |proto: &ProtoId| {
             let proto = self.former.proto(*proto);
             proto.is_some_and(|proto| proto.digest.is_equal(code) == Some(true))

@@ -580,7 +580,7 @@ impl Effects<'_> {
             let Some((constants, true)) = self.names.constants_of(vm, *function)? else {
                 continue;
             };
-            let both = self.names.both.as_ref().and_then(Option::as_ref);
+            let both = self.names.texts();
             let former = both.and_then(|both| both.former_chunk.as_deref());
             let Some((file, former)) = self.chunk.zip(former) else {
                 continue;

@@ -2,7 +2,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::both::{BothDefinitions, Definers};
+use super::both::{BothDefinitions, Definers, FunctionInText};
 use crate::code::{Chunk, Digest};
 use crate::lua::calls;
 use crate::lua::tracker::Creations;
@@ -66,6 +66,13 @@ pub struct FunctionNames {
     pub edits: KnownEdits,
     /// The definitions of both texts, once they were asked for.
     pub both: Option<Option<Box<BothDefinitions>>>,
+}
+
+/// A function of this code as texts know it; none where its code is not known.
+fn known(vm: &mut Vm, function: Ref, code: CodeDigest) -> Result<Option<FunctionInText>> {
+    let info = vm.info(function)?;
+    let known = info.zip(code);
+    Ok(known.map(|(info, code)| ((info.line, info.last), code)))
 }
 
 /// What the names are read from.
@@ -453,14 +460,16 @@ impl FunctionNames {
             return Ok(Definers::Unknown);
         };
         let (new, old) = (self.digest_of_new(vm, incoming)?, self.digest(vm, running)?);
-        let (new_info, old_info) = (vm.info(incoming)?, vm.info(running)?);
-        let (Some(Some(both)), Some((new, old)), Some((new_info, old_info))) =
-            (&self.both, new.zip(old), new_info.zip(old_info))
-        else {
-            return Ok(Definers::Unknown);
-        };
-        let new = ((new_info.line, new_info.last), new);
-        Ok(both.relation(new, ((old_info.line, old_info.last), old)))
+        let (new, old) = (known(vm, incoming, new)?, known(vm, running, old)?);
+        let both = self.texts().zip(new.zip(old));
+        Ok(both.map_or(Definers::Unknown, |(both, (new, old))| {
+            both.relation(new, old)
+        }))
+    }
+
+    /// The definitions of both texts, if they were asked for and are known.
+    pub fn texts(&self) -> Option<&BothDefinitions> {
+        self.both.as_ref()?.as_deref()
     }
 
     /// The upvalues of a function of the file, counted from 1, that hold what no code assigns; and
@@ -469,12 +478,12 @@ impl FunctionNames {
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn constants_of(&mut self, vm: &mut Vm, incoming: Ref) -> Result<Option<(Vec<u8>, bool)>> {
-        let (code, info) = (self.digest_of_new(vm, incoming)?, vm.info(incoming)?);
-        let (Some(Some(both)), Some((code, info))) = (&self.both, code.zip(info)) else {
+        let code = self.digest_of_new(vm, incoming)?;
+        let Some((both, function)) = self.texts().zip(known(vm, incoming, code)?) else {
             return Ok(None);
         };
-        let constants = both.constants(((info.line, info.last), code));
-        Ok(Some((collected(constants.map(Ok))?, both.is_edited)))
+        let constants = collected(both.constants(function).map(Ok))?;
+        Ok(Some((constants, both.is_edited)))
     }
 
     /// The code that a function of the file had at the last load; its own, if that is not known.
@@ -482,14 +491,10 @@ impl FunctionNames {
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn former_code(&mut self, vm: &mut Vm, incoming: Ref) -> Result<CodeDigest> {
-        let digest = self.digest_of_new(vm, incoming)?;
-        let info = vm.info(incoming)?;
-        Ok(match (&self.both, digest, info) {
-            (Some(Some(both)), Some(code), Some(info)) => {
-                both.former_code((info.line, info.last), code).or(digest)
-            }
-            _ => digest,
-        })
+        let code = self.digest_of_new(vm, incoming)?;
+        let both = self.texts().zip(known(vm, incoming, code)?);
+        let former = both.and_then(|(both, function)| both.former_code(function));
+        Ok(former.or(code))
     }
 
     /// The function of the running module that is this one's current generation: the one with a

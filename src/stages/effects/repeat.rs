@@ -214,10 +214,8 @@ impl CallArguments {
     /// How often the call was given a value.
     pub fn times(&self, vm: &Vm, value: Ref) -> usize {
         let known = self.values.get(&vm.key_hash(value));
-        known.map_or(
-            0,
-            |(given, times)| if vm.same(*given, value) { *times } else { 0 },
-        )
+        let known = known.filter(|(given, _)| vm.same(*given, value));
+        known.map_or(0, |(_, times)| *times)
     }
 
     /// Does a name or number tell which registration it is that the given tables say something of?
@@ -538,24 +536,27 @@ impl Search<'_> {
     /// too: which older objects these are says the other place, as an index in a list is no name.
     fn lists_of_others(&mut self, wanted: &[Wanted]) -> Result<FxHashSet<usize>> {
         let mut lists: FxHashSet<usize> = FxHashSet::default();
+        if wanted.len() < 2 {
+            return Ok(lists);
+        }
         let mut placed: FxHashSet<usize> = FxHashSet::default();
-        for one in wanted.iter().filter(|_| wanted.len() > 1) {
+        for one in wanted {
             for val in [self.vm.val(one.key), self.vm.val(one.new)] {
                 if Self::is_object(val) {
                     placed.try_insert_value(val.addr, ())?;
                 }
             }
         }
-        for one in wanted.iter().filter(|_| wanted.len() > 1) {
-            let val = self.vm.val(one.new);
-            if !val.is_table() || !self.is_new(val) {
+        for one in wanted {
+            let list = self.vm.val(one.new);
+            if !list.is_table() || !self.is_new(list) {
                 continue;
             }
             for KeyValue { key, value } in self.vm.keep_some(one.new, SMALL)?.iter() {
                 let val = self.vm.val(value);
                 let is_placed = Self::is_object(val) && placed.contains(&val.addr);
                 if is_placed && self.vm.integer(key).is_some() {
-                    lists.try_insert_value(self.vm.val(one.new).addr, ())?;
+                    lists.try_insert_value(list.addr, ())?;
                 }
             }
         }

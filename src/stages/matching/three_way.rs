@@ -501,7 +501,7 @@ impl Pairer<'_> {
     fn edit_of(&mut self, old: Ref, new: Ref) -> Result<EditOf> {
         let [o, n] = [old, new].map(|value| self.vm.val(value));
         let globals = self.vm.val(self.context.globals);
-        let is_of_c = [old, new].map(|value| self.is_of_c(value));
+        let is_of_c = [old, new].map(|value| self.vm.is_of_c(value));
         let may_be_product =
             is_of_c == [true; 2] && !self.imports.is_standard(self.vm, self.context, o)?;
         let is_global =
@@ -517,10 +517,6 @@ impl Pairer<'_> {
             true => EditOf::Call,
             false => EditOf::Place,
         })
-    }
-
-    fn is_of_c(&self, value: Ref) -> bool {
-        self.vm.kind(value) == Kind::Userdata || self.vm.is_c_function(value).is_some()
     }
 
     /// The texts tell better than the objects whether the edit touched a place, if they tell it. An
@@ -561,7 +557,7 @@ impl Pairer<'_> {
         }
         let was_own = self.lineage.number(self.vm, old).is_some();
         // A function of C's and one of Lua's are no versions of each other.
-        let is_one = !is_fresh || self.is_of_c(old) == self.is_of_c(new);
+        let is_one = !is_fresh || self.vm.is_of_c(old) == self.vm.is_of_c(new);
         let is_edited = is_edited.filter(|_| is_one);
         touched.by_edit &= is_edited.unwrap_or(is_fresh || was_own);
         Ok(false)

@@ -162,19 +162,15 @@ impl Search<'_> {
             if !own_new || !own_old {
                 return Ok(false);
             }
-            let Some(likeness) = self.names.likeness(
+            let likeness = match self.names.likeness(
                 self.vm,
                 self.ownership,
                 self.made,
                 self.sources,
                 (new, old),
-            )?
-            else {
-                return Ok(false);
-            };
-            let likeness = match likeness {
-                MatchStrength::Code => self.by_captured(new, old)?,
-                likeness => Some(likeness),
+            )? {
+                Some(MatchStrength::Code) => self.by_captured(new, old)?,
+                likeness => likeness,
             };
             let Some(likeness) = likeness else {
                 return Ok(false);
