@@ -179,6 +179,7 @@ describe("docs/messages.md", function()
     ["as the option rename says"] = "why two are matched",
     ["both are what the chunk returns"] = "why two are matched",
     ["by content and order"] = "why two are matched",
+    ["equal but for the name"] = "why two are matched",
     ["element … of the file"] = "why two are matched",
     ["a reference, stays as the program has it"] = "why a place stays",
     ["takes the place of the function that stood there, which the file no longer has"] =
@@ -265,6 +266,7 @@ describe("docs/messages.md", function()
     local VERBS = {
       "__hotfix", "hotreload%.%l+", "rename = ", "patches = ", "give ", "keep it", "set the hook",
       "reload again", "remove one", "reload while", "reload with", "run the program",
+      "in a reload of its own",
     }
     local count = 0
     local warnings = document.read "docs/messages.md":match "\n## Warnings\n(.-)\n## "

@@ -5,12 +5,15 @@
 //! kind of expression, and last the likeness of what is left.
 
 mod likeness;
+mod renamed;
 pub mod sequence;
 #[cfg(test)]
 mod tests;
 mod variables;
 
 use std::ops::Range;
+
+use rustc_hash::FxHashSet;
 
 use super::definitions::{
     Definition, DefinitionId, DefinitionKey, Definitions, ExpressionKind, Parent, ProtoId,
@@ -31,7 +34,10 @@ pub enum AlignmentReason {
     Result,
     /// They have one name, but are other kinds of expression.
     Kind,
-    /// One has been renamed or moved: it is most like the other one, by far.
+    /// One has been renamed or moved, and else they are equal.
+    Renamed,
+    /// One has been renamed or moved and edited, as it seems: it is most like the other one, by
+    /// far.
     Likeness,
 }
 
@@ -59,6 +65,13 @@ pub struct Alignment {
     pub passed_over: u32,
 }
 
+impl AlignmentReason {
+    /// Has nothing but what they look like told that they are one?
+    pub fn is_look(self) -> bool {
+        matches!(self, AlignmentReason::Renamed | AlignmentReason::Likeness)
+    }
+}
+
 impl Alignment {
     /// Does each number, and the name of each variable, mean the same in both versions?
     pub fn is_same(&self) -> bool {
@@ -71,6 +84,12 @@ impl Alignment {
             true => Some((base, AlignmentReason::Name)),
             false => *self.forward.get(base.0 as usize)?,
         }
+    }
+
+    /// Is something one for what it looks like alone?
+    pub fn has_looks(&self) -> bool {
+        let mut reasons = self.forward.iter().flatten();
+        reasons.any(|(_, reason)| reason.is_look())
     }
 
     /// What a definition of the incoming version was in the base, and why.
@@ -102,6 +121,10 @@ impl Alignment {
 /// (`rename = { players = "roster" }`).
 pub type Renames<'a> = &'a [(&'a [u8], &'a [u8])];
 
+/// The definitions of the incoming version whose place in the running program has an object of an
+/// older load. They are not what has another name.
+pub type StandingDefinitions = FxHashSet<DefinitionId>;
+
 /// Aligns two versions that were read with one secret.
 ///
 /// # Errors
@@ -110,6 +133,7 @@ pub fn align(
     base: &Definitions,
     incoming: &Definitions,
     renames: Renames<'_>,
+    standing: &StandingDefinitions,
 ) -> Result<Alignment> {
     let are_definitions_same = renames.is_empty() && incoming.is_numbered_as(base)?;
     if are_definitions_same && incoming.has_variables_of(base) {
@@ -118,7 +142,7 @@ pub fn align(
             ..Alignment::default()
         });
     }
-    align_all(base, incoming, renames, are_definitions_same)
+    align_all(base, incoming, renames, standing, are_definitions_same)
 }
 
 /// `are_definitions_same`: each definition has the same number in both versions.
@@ -126,6 +150,7 @@ fn align_all(
     base: &Definitions,
     incoming: &Definitions,
     renames: Renames<'_>,
+    standing: &StandingDefinitions,
     are_definitions_same: bool,
 ) -> Result<Alignment> {
     let sides = match are_definitions_same {
@@ -154,6 +179,8 @@ fn align_all(
         },
         todo: Vec::new(),
         renames,
+        standing,
+        names: None,
     };
     if are_definitions_same {
         aligner.variables()?;
@@ -283,6 +310,9 @@ struct Aligner<'a> {
     /// Parents whose children are to be aligned.
     todo: Vec<[Parent; 2]>,
     renames: Renames<'a>,
+    standing: &'a StandingDefinitions,
+    /// The names that each version has, once that was asked for.
+    names: Option<[FxHashSet<u64>; 2]>,
 }
 
 /// What kind of expression it is: the first thing that two definitions share.

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::align::{Alignment, align};
+use super::align::{Alignment, StandingDefinitions, align};
 use super::definitions::Definitions;
 use super::splice::{AboutMain, Main, Piece};
 use super::text::{Outermost, counts_lines};
@@ -175,7 +175,7 @@ impl Compiled {
         {
             return Ok(known.clone());
         }
-        let made = mem::counted(align(base, incoming, &[])?)?;
+        let made = mem::counted(align(base, incoming, &[], &StandingDefinitions::default())?)?;
         if self.is_shared {
             self.alignment.get_or_init(|| (base.clone(), made.clone()));
         }

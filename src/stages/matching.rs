@@ -34,6 +34,7 @@ mod nesting;
 mod origins;
 mod own_code;
 mod registrations;
+mod standing;
 mod stays;
 mod tables;
 mod three_way;

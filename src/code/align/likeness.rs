@@ -3,7 +3,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::{Aligner, AlignmentReason, kind};
+use super::{Aligner, kind};
 use crate::code::definitions::{DefinitionFeatures, DefinitionId, ExpressionKind, Parent};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -32,23 +32,28 @@ struct BestMatch {
     most: f64,
     second: f64,
     with: usize,
+    is_enough: bool,
 }
 
 impl BestMatch {
-    fn note(&mut self, likeness: f64, with: usize) {
-        if likeness > self.most {
+    /// `beside`: what stands beside them. It tells one from others that are as like, and never
+    /// makes two alike.
+    fn note(&mut self, likeness: f64, beside: f64, with: usize) {
+        let whole = likeness + beside;
+        if whole > self.most {
             *self = BestMatch {
-                most: likeness,
+                most: whole,
                 second: self.most,
                 with,
+                is_enough: likeness >= LEAST,
             };
         } else {
-            self.second = self.second.max(likeness);
+            self.second = self.second.max(whole);
         }
     }
 
     fn is_clear(&self) -> bool {
-        self.most >= LEAST && self.most - self.second >= MARGIN
+        self.is_enough && self.most - self.second >= MARGIN
     }
 }
 
@@ -84,9 +89,13 @@ impl Aligner<'_> {
                         continue;
                     };
                     let likeness = self.likeness(one, other);
-                    own.note(likeness, j);
+                    let beside = match likeness > 0.0 {
+                        true => self.beside(one.id, other.id),
+                        false => 0.0,
+                    };
+                    own.note(likeness, beside, j);
                     if let Some(others) = others.get_mut(j) {
-                        others.note(likeness, i);
+                        others.note(likeness, beside, i);
                     }
                 }
             }
@@ -99,7 +108,8 @@ impl Aligner<'_> {
                     && back.with == i
                     && let Some(other) = right.get(best.with)
                 {
-                    has_found |= self.accept(one.id, other.id, AlignmentReason::Likeness)?;
+                    let reason = self.reason_of_likeness(one.id, other.id)?;
+                    has_found |= self.accept(one.id, other.id, reason)?;
                 }
             }
             if !has_found {
@@ -121,7 +131,12 @@ impl Aligner<'_> {
         for (id, definition) in side.of.iter() {
             let is_of_the_moment =
                 matches!(definition.kind, ExpressionKind::Call(_)) && definition.proto != 0;
-            if definition.place.is_some() && !is_of_the_moment && self.is_free(number, id) {
+            let is_standing = number == 1 && self.standing.contains(&id);
+            if definition.place.is_some()
+                && !is_of_the_moment
+                && !is_standing
+                && self.is_free(number, id)
+            {
                 left.try_push(LeftDefinition {
                     id,
                     features: side.of.features(id)?,
@@ -211,16 +226,19 @@ impl Aligner<'_> {
         if is_sequence && self.incoming_parent(a.parent) == Some(b.parent) {
             return 0.0;
         }
+        // What is in something that is gone is not what is in something new, unless these are one.
+        if self.is_left(0, a.parent) && self.is_left(1, b.parent) {
+            return 0.0;
+        }
         let is_function = matches!(a.kind, ExpressionKind::Function(_));
         let is_equal = is_function && base.of.code_of(one.id) == incoming.of.code_of(other.id);
-        // Getters and the like are alike by chance, unless they have one name; and so are empty
-        // tables: one is gone and another is new, and they are not each other's state.
-        let (old, new) = (self.name(0, one), self.name(1, other));
-        let have_one_name = old.is_some() && old == new;
+        // Getters and the like are alike by chance, unless they have one name.
+        let have_one_name = self.have_one_name(one, other);
         let by_chance = match a.kind {
             ExpressionKind::Function(_) => one.features.is_small(),
-            ExpressionKind::Table => one.features.is_empty() || other.features.is_empty(),
-            ExpressionKind::Call(_) => false,
+            ExpressionKind::Table | ExpressionKind::Call(_) => {
+                !one.features.share_content(&other.features)
+            }
         };
         if by_chance && !have_one_name {
             return 0.0;
@@ -230,7 +248,7 @@ impl Aligner<'_> {
             true => 0.9,
             false => one.features.likeness(&other.features, a.kind),
         };
-        if likeness <= 0.2 {
+        if likeness <= 0.2 || self.use_others(a.kind, b.kind) {
             return 0.0;
         }
         if (a.proto == 0) != (b.proto == 0) {
@@ -244,17 +262,53 @@ impl Aligner<'_> {
         if have_one_name && !a.in_loop {
             likeness += 0.2;
         }
-        for step in [u32::MAX, 1] {
-            let beside = DefinitionId(one.id.0.wrapping_add(step));
-            let beside_other = DefinitionId(other.id.0.wrapping_add(step));
-            if self
-                .out
-                .incoming(beside)
-                .is_some_and(|(found, _)| found == beside_other)
-            {
-                likeness += 0.04;
-            }
-        }
         likeness
+    }
+
+    /// What the definitions beside two say of them.
+    fn beside(&self, one: DefinitionId, other: DefinitionId) -> f64 {
+        let is_one = |step: u32| {
+            let beside = DefinitionId(one.0.wrapping_add(step));
+            let found = self.out.incoming(beside).map(|(found, _)| found);
+            found == Some(DefinitionId(other.0.wrapping_add(step)))
+        };
+        let count = [u32::MAX, 1].into_iter().filter(|step| is_one(*step));
+        0.04 * count.count() as f64
+    }
+
+    fn have_one_name(&self, one: &LeftDefinition, other: &LeftDefinition) -> bool {
+        let name = self.name(0, one);
+        name.is_some() && name == self.name(1, other)
+    }
+
+    /// Is what a definition stands in left itself?
+    fn is_left(&self, number: usize, parent: Parent) -> bool {
+        let side = self.sides.get(number);
+        let id = match parent {
+            Parent::Definition(id) => Some(id),
+            Parent::Proto(proto) => side.and_then(|side| side.of.proto(proto)?.definition),
+        };
+        let made = id.and_then(|id| side?.get(id).filter(|_| self.is_free(number, id)));
+        made.is_some_and(|made| made.place.is_some())
+    }
+
+    /// Have two functions variables of one name that are known to be others?
+    fn use_others(&self, one: ExpressionKind, other: ExpressionKind) -> bool {
+        let (ExpressionKind::Function(one), ExpressionKind::Function(other)) = (one, other) else {
+            return false;
+        };
+        let [base, incoming] = &self.sides;
+        let others = || incoming.of.upvalues_of(other).flatten();
+        let mut own = base.of.upvalues_of(one).flatten();
+        own.any(|a| {
+            let name = self.variable_name(0, a);
+            let mut namesakes = others().filter(|b| self.variable_name(1, *b) == name);
+            name.is_some()
+                && namesakes.any(|b| {
+                    let found = self.out.incoming_variable(a).map(|(found, _)| found);
+                    let was = self.out.base_variable(b).map(|(was, _)| was);
+                    found.is_some_and(|found| found != b) || was.is_some_and(|was| was != a)
+                })
+        })
     }
 }

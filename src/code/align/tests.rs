@@ -3,7 +3,9 @@
 // A test fails by panicking.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use super::AlignmentReason::{Kind as OtherKind, Likeness, Name, Result as Returned, Sequence};
+use super::AlignmentReason::{
+    Kind as OtherKind, Likeness, Name, Renamed, Result as Returned, Sequence,
+};
 use super::*;
 use crate::code::definitions::tests::read;
 use crate::lua::testing::TestState;
@@ -23,9 +25,16 @@ fn versions(base: &str, incoming: &str) -> Versions {
 
 fn told(base: &str, incoming: &str, renames: Renames<'_>) -> Versions {
     let (base, incoming) = (read(base), read(incoming));
-    let out = align(&base, &incoming, renames).expect("memory");
+    let out = align(&base, &incoming, renames, &StandingDefinitions::default()).expect("memory");
     if out.is_same || renames.is_empty() && incoming.is_numbered_as(&base).expect("memory") {
-        let all = align_all(&base, &incoming, renames, false).expect("memory");
+        let all = align_all(
+            &base,
+            &incoming,
+            renames,
+            &StandingDefinitions::default(),
+            false,
+        )
+        .expect("memory");
         for (id, _) in base.iter() {
             assert!(all.incoming(id).is_none_or(|(other, _)| other == id));
         }
@@ -232,7 +241,12 @@ fn what_is_renamed_or_moved_is_found_by_likeness() {
             function M.total_of(cart) {body}\n return M"
         ),
     );
-    assert_eq!(v.becomes("M.sum", 0), Some((5, Likeness)));
+    assert_eq!(v.becomes("M.sum", 0), Some((5, Renamed)));
+    let v = versions(
+        &format!("local M = {{}} function M.sum(cart) {body} return M"),
+        &format!("local M = {{}} function M.all(cart) print('all') {body} return M"),
+    );
+    assert_eq!(v.becomes("M.sum", 0), Some((2, Likeness)), "a guess");
     // A name that is used anew, for something unlike: the old one has moved.
     let v = versions(
         "local M = {}
@@ -271,7 +285,7 @@ fn many_that_are_alike_are_not_mixed_up() {
         text + "return M"
     };
     let v = versions(&text("old_"), &text("new_"));
-    let wrong = (0..200).filter(|i| v.becomes(&format!("M.old_{i}"), 0) != Some((i + 2, Likeness)));
+    let wrong = (0..200).filter(|i| v.becomes(&format!("M.old_{i}"), 0) != Some((i + 2, Renamed)));
     assert_eq!(wrong.count(), 0);
     assert_eq!(v.out.passed_over, 0);
 }
@@ -306,7 +320,7 @@ fn a_variable_goes_on_under_a_new_name() {
     let renamed = Some(("roster".to_string(), SameVariable::Renamed));
     let v = versions(before, &before.replace("players", "roster"));
     assert_eq!(v.variable("players"), renamed);
-    assert_eq!(v.becomes("players", 0), Some((1, Likeness)));
+    assert_eq!(v.becomes("players", 0), Some((1, Renamed)));
     let v = versions(
         before,
         &before.replace("players", "roster").replace("hits", "count"),
@@ -364,7 +378,7 @@ fn an_unchanged_file_is_all_of_itself() {
         let of = |dump| Definitions::read(dump, &Secret::default(), None).expect("memory");
         let base = of(dump.clone()).expect("a dump");
         let incoming = of(dump).expect("a dump");
-        let out = align(&base, &incoming, &[]).expect("memory");
+        let out = align(&base, &incoming, &[], &StandingDefinitions::default()).expect("memory");
         for (id, one) in base.iter() {
             let found = out.incoming(id).map(|(other, _)| other);
             let name = shown(&base, id);

@@ -13,10 +13,15 @@ use crate::support::mem::{TryInsert, collected};
 /// A digest of a variable's name, and the variable.
 type Named = (u64, VariableId);
 
+/// By variables of the base: those of the incoming version that the same functions use.
+type UsedAsOne = FxHashMap<VariableId, Option<VariableId>>;
+
 impl Aligner<'_> {
     /// Aligns variables of one name in aligned functions: where several have it, by what they are
-    /// initialised with, and then in order if there are as many.
+    /// initialised with and which functions of one name use them, and then in order if there are as
+    /// many.
     pub(super) fn variables(&mut self) -> Result<()> {
+        let mut used = None;
         for proto in 0..self.sides[0].of.protos() {
             let Some(other) = self.incoming_proto(proto) else {
                 continue;
@@ -29,7 +34,7 @@ impl Aligner<'_> {
                 }
             } else {
                 let (own, other) = (self.by_name(0, own)?, self.by_name(1, other)?);
-                self.variables_by_name(&own, &other)?;
+                self.variables_by_name(&own, &other, &mut used)?;
             }
         }
         Ok(())
@@ -55,12 +60,27 @@ impl Aligner<'_> {
     }
 
     /// Aligns the variables of two functions, each a name and a variable, sorted.
-    fn variables_by_name(&mut self, own: &[Named], other: &[Named]) -> Result<()> {
+    fn variables_by_name(
+        &mut self,
+        own: &[Named],
+        other: &[Named],
+        used: &mut Option<UsedAsOne>,
+    ) -> Result<()> {
         for group in own.chunk_by(|a, b| a.0 == b.0) {
             let others = group.first().map(|(name, _)| under(other, *name));
             let others = others.unwrap_or_default();
             if group.len() > 1 || others.len() > 1 {
                 self.variables_by_initialiser(group, others)?;
+                if used.is_none() {
+                    *used = Some(self.used_as_one()?);
+                }
+                for (_, a) in group {
+                    if let Some(Some(b)) = used.as_ref().and_then(|used| used.get(a))
+                        && others.iter().any(|(_, other)| other == b)
+                    {
+                        self.accept_variable(*a, *b, SameVariable::Name);
+                    }
+                }
             }
             let free = |list: &[Named], partners: &[Option<(VariableId, SameVariable)>]| {
                 let is_free =
@@ -77,6 +97,31 @@ impl Aligner<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Which variable of the incoming version the functions of one name use that use a variable of
+    /// the base; none where they use several.
+    fn used_as_one(&self) -> Result<UsedAsOne> {
+        let mut used = UsedAsOne::default();
+        let [base, incoming] = &self.sides;
+        for proto in 1..base.of.protos() {
+            let definition = base.of.proto(proto).and_then(|proto| proto.definition);
+            let known = definition.and_then(|id| self.out.incoming(id));
+            let is_sure = known.is_some_and(|(_, reason)| !reason.is_look());
+            let Some(other) = self.incoming_proto(proto).filter(|_| is_sure) else {
+                continue;
+            };
+            let own = base.of.upvalues_of(proto).flatten();
+            for a in own.filter(|a| self.out.incoming_variable(*a).is_none()) {
+                let name = self.variable_name(0, a);
+                let mut others = incoming.of.upvalues_of(other).flatten();
+                let found = others.find(|b| name.is_some() && self.variable_name(1, *b) == name);
+                let Some(b) = found else { continue };
+                let is_one = used.get(&a).is_none_or(|known| *known == Some(b));
+                used.try_insert_value(a, Some(b).filter(|_| is_one))?;
+            }
+        }
+        Ok(used)
     }
 
     /// Of several variables of one name those are one whose initialisers are one definition.
@@ -104,7 +149,7 @@ impl Aligner<'_> {
     }
 
     /// A digest of what a variable is called in the incoming version; none for the compiler's own.
-    fn variable_name(&self, number: usize, id: VariableId) -> Option<u64> {
+    pub(super) fn variable_name(&self, number: usize, id: VariableId) -> Option<u64> {
         self.name_of(number, self.sides.get(number)?.of.variable(id)?)
     }
 
@@ -191,7 +236,7 @@ impl Aligner<'_> {
                     .incoming_variable(a)
                     .is_some_and(|(found, _)| found == b)
             {
-                self.accept(one, two, AlignmentReason::Likeness)?;
+                self.accept(one, two, AlignmentReason::Renamed)?;
             }
         }
         self.names()?;

@@ -1,5 +1,7 @@
 //! What a definition looks like, for telling whether one of another version is like it.
 
+use std::ops::Range;
+
 use rustc_hash::FxHashMap;
 
 use super::super::text_at;
@@ -70,7 +72,7 @@ impl Definitions {
     }
 
     /// The last name of a key.
-    pub(in crate::code) fn key_text(&self, key: DefinitionKey) -> Option<StringId> {
+    pub fn key_text(&self, key: DefinitionKey) -> Option<StringId> {
         match key {
             DefinitionKey::Local(name)
             | DefinitionKey::Global(name)
@@ -198,7 +200,7 @@ impl Definitions {
         }
     }
 
-    fn place_hash(&self, place: Destination) -> u64 {
+    pub(in crate::code) fn place_hash(&self, place: Destination) -> u64 {
         match place {
             Destination::Field { key, .. } => self.hash_of(key),
             Destination::Element { .. } => 21,
@@ -236,15 +238,82 @@ impl Definitions {
             self.get(id).map(|one| one.kind),
             Some(ExpressionKind::Function(_))
         ) {
-            for (_, store) in self.stores_into(id).take(MOST_TOKENS) {
-                features.names.try_push(self.place_hash(store.place))?;
-                features.constants.try_push(self.stored_hash(store))?;
-                features.size += 1;
-            }
+            self.content_features(id, &mut features)?;
         }
         features.constants.sort_unstable();
         features.names.sort_unstable();
         Ok(features)
+    }
+
+    /// What stands in an object, and in the tables in it. That it refers to itself is no content,
+    /// nor is what a function is called: the function's code is.
+    fn content_features(&self, id: DefinitionId, features: &mut DefinitionFeatures) -> Result<()> {
+        let mut work = Vec::new();
+        work.try_push((id, 0))?;
+        while let Some((table, around)) = work.pop() {
+            for (_, store) in self.stores_into(table).take(MOST_TOKENS) {
+                if features.names.len() == MOST_TOKENS {
+                    return Ok(());
+                }
+                let name = match around {
+                    0 => self.place_hash(store.place),
+                    _ => self.mixed(around, self.place_hash(store.place)),
+                };
+                features.names.try_push(name)?;
+                features.size += 1;
+                let made = self.definition_in(store.value);
+                let content = match made.and_then(|made| Some((made, self.get(made)?))) {
+                    Some((made, _)) if made == id => continue,
+                    Some((made, one)) if one.parent == Parent::Definition(table) => {
+                        match one.kind {
+                            ExpressionKind::Function(_) => self.code_of(made).unwrap_or(0),
+                            ExpressionKind::Table => {
+                                work.try_push((made, name))?;
+                                continue;
+                            }
+                            ExpressionKind::Call(_) => self.content_of(Symbol::Definition(made)),
+                        }
+                    }
+                    _ => self.hash_of(store.value),
+                };
+                features.constants.try_push(self.mixed(name, content))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The instructions of a function and of those in it, each with the numbers of its constants.
+    pub(in crate::code) fn code_within(
+        &self,
+        proto: ProtoId,
+    ) -> impl Iterator<Item = (&[u8], Range<usize>)> + Clone {
+        let end = self.proto(proto).map_or(proto, |own| own.end);
+        let all = self.protos.range(proto as usize..end as usize);
+        all.map(|one| {
+            let (first, count) = one.constants;
+            let constants = first as usize..(first + count) as usize;
+            (text_at(&self.dump, one.code), constants)
+        })
+    }
+
+    /// Constants by their numbers.
+    pub(in crate::code) fn constants_in(
+        &self,
+        numbers: Range<usize>,
+    ) -> impl Iterator<Item = &Constant> {
+        self.constants.range(numbers)
+    }
+
+    /// The definition that a value is: its own expression, or a local's that is made for that.
+    pub fn definition_in(&self, value: Symbol) -> Option<DefinitionId> {
+        match value {
+            Symbol::Definition(made) => Some(made),
+            Symbol::Variable(id) => match self.variable(id)?.initialiser {
+                Symbol::Definition(made) => Some(made),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     fn function_features(&self, proto: ProtoId, features: &mut DefinitionFeatures) -> Result<()> {
@@ -293,9 +362,12 @@ impl DefinitionFeatures {
         self.size < 4
     }
 
-    /// Is there nothing in it?
-    pub(in crate::code) fn is_empty(&self) -> bool {
-        self.size == 0
+    /// Do two tables, or what two calls make, share something that says what they are? Keys alone
+    /// do not, nor does what is called: one is gone and another is new then, and they are not each
+    /// other's state.
+    pub(in crate::code) fn share_content(&self, other: &DefinitionFeatures) -> bool {
+        let mut own = self.constants.iter();
+        own.any(|one| other.constants.binary_search(one).is_ok())
     }
 
     /// How like two definitions of one kind are, from 0 to 1.
@@ -325,22 +397,8 @@ impl DefinitionFeatures {
                     likeness
                 }
             }
-            ExpressionKind::Call(_) => {
-                let likeness = 0.2 * head + 0.4 * constants + 0.3 * names;
-                if self.size == 0 {
-                    0.5 * likeness
-                } else {
-                    likeness
-                }
-            }
-            ExpressionKind::Table => {
-                let likeness = 0.5 * constants + 0.4 * names;
-                if self.is_empty() || other.is_empty() {
-                    0.4 * likeness
-                } else {
-                    likeness
-                }
-            }
+            ExpressionKind::Call(_) => 0.2 * head + 0.5 * constants + 0.2 * names,
+            ExpressionKind::Table => 0.6 * constants + 0.3 * names,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::identity::MOST_STEPS;
 use super::{Action, CellFate, Pairer};
 use crate::code::align::AlignmentReason;
 use crate::code::definitions::{DefinitionId, Definitions, Parent};
-use crate::lua::vm::Ref;
+use crate::lua::vm::{Kind, Ref};
 use crate::model::site::SiteId;
 use crate::support::error::{Result, shown};
 use crate::support::mem::{TryInsert, TryPush};
@@ -28,9 +28,9 @@ fn name(definitions: &Definitions, id: DefinitionId) -> Result<(Vec<u8>, usize)>
 }
 
 impl Pairer<'_> {
-    /// Tells what answers to each other under other names.
+    /// Tells what answers to each other under other names, and warns of what is a guess.
     pub(super) fn tell_definitions(&mut self) -> Result<()> {
-        if !self.tells {
+        if !self.tells && !self.identity.has_looks() {
             return Ok(());
         }
         let mut pairs = Vec::new();
@@ -38,13 +38,61 @@ impl Pairer<'_> {
             pairs.try_push(pair)?;
         }
         for (old, new, definition) in pairs {
-            if self.is_matched(old, new)
+            if !self.is_matched(old, new) {
+                continue;
+            }
+            self.warn_of_guess(old, definition)?;
+            if self.tells
                 && let Some(line) = self.evidence(definition)?
             {
                 self.out.matched.try_push(line)?;
             }
         }
         Ok(())
+    }
+
+    /// What is only like something that had another name may be another thing. A function is let
+    /// pass that no table has under the former name: the file's functions call it by the new one.
+    fn warn_of_guess(&mut self, old: Ref, id: DefinitionId) -> Result<()> {
+        let former = self.identity.base(id);
+        let former = former.filter(|(_, reason)| *reason == AlignmentReason::Likeness);
+        let (Some((base, definitions)), Some((former, _))) = (self.identity.versions(), former)
+        else {
+            return Ok(());
+        };
+        fn key(of: &Definitions, id: DefinitionId) -> Option<&[u8]> {
+            Some(of.text(of.key_text(of.get(id)?.key)?))
+        }
+        let keys = key(base, former).zip(key(definitions, id));
+        let has_moved = keys.is_some_and(|(was, is)| was == is);
+        let option = keys.map_or_else(String::new, |(was, is)| {
+            format!(
+                ", as rename = {{ {} = \"{}\" }} says",
+                shown(was),
+                shown(is)
+            )
+        });
+        let is = shown(&definitions.describe(id)?);
+        let was = shown(&base.describe(former)?);
+        if has_moved || self.vm.kind(old) == Kind::Function && !self.stands_under(old, former)? {
+            return Ok(());
+        }
+        self.out.warnings.try_push(format!(
+            "{}: {is} is taken for what {was} was, by likeness, and goes on in its place{option}; \
+             if it is another one, take {was} out in a reload of its own first (R3.7)",
+            self.context.title
+        ))
+    }
+
+    /// Does a table still have a function in the place of a definition of the last load?
+    fn stands_under(&mut self, function: Ref, former: DefinitionId) -> Result<bool> {
+        let Some((table, name)) = self.identity.former_place(former) else {
+            return Ok(false);
+        };
+        let table = table.unwrap_or(self.context.globals);
+        let name = self.vm.string(name)?;
+        let (_, held) = self.vm.look_up(table, name)?;
+        Ok(held == self.vm.val(function))
     }
 
     fn is_matched(&self, old: Ref, new: Ref) -> bool {
@@ -81,6 +129,7 @@ impl Pairer<'_> {
             AlignmentReason::Kind => "another kind of expression of the same name",
             _ if is_same => return Ok(None),
             AlignmentReason::Likeness => "by likeness",
+            AlignmentReason::Renamed => "equal but for the name",
             AlignmentReason::Sequence => "by content and order",
             AlignmentReason::Result => "both are what the chunk returns",
             AlignmentReason::Name => "as the option rename says",

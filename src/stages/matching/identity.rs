@@ -11,7 +11,7 @@ use super::origins::{
 };
 use super::{Edge, Fit, Pairer, Side};
 use crate::code::Digest;
-use crate::code::align::{Alignment, AlignmentReason, Renames, align};
+use crate::code::align::{Alignment, AlignmentReason, Renames, StandingDefinitions, align};
 use crate::code::compiled::Compiled;
 use crate::code::definitions::{
     Constant, Definition, DefinitionId, DefinitionKey, Definitions, Destination, ExpressionKind,
@@ -83,11 +83,31 @@ impl Identity {
         let alignment = match &base {
             Some(base) if Arc::ptr_eq(base, &definitions) => None,
             Some(base) if renames.is_empty() => Some(compiled.alignment(base, &definitions)?),
-            Some(base) => Some(counted(align(base, &definitions, renames)?)?),
+            Some(base) => {
+                let made = align(base, &definitions, renames, &StandingDefinitions::default())?;
+                Some(counted(made)?)
+            }
             None => None,
         };
-        let mut renamed = FxHashMap::default();
-        if let (Some(base), Some(alignment)) = (&base, &alignment)
+        let mut identity = Identity {
+            taken: false,
+            running,
+            incoming,
+            alignment,
+            renamed: FxHashMap::default(),
+            base,
+            base_dump,
+            definitions: Some(definitions),
+        };
+        identity.note_renamed()?;
+        Ok(identity)
+    }
+
+    /// Notes the variables that have another name.
+    fn note_renamed(&mut self) -> Result<()> {
+        self.renamed.clear();
+        if let (Some(base), Some(definitions), Some(alignment)) =
+            (&self.base, &self.definitions, &self.alignment)
             && !alignment.is_same()
         {
             for (id, variable) in definitions.variables() {
@@ -96,20 +116,39 @@ impl Identity {
                     .and_then(|(id, _)| base.variable(id));
                 let former = former.map_or(&[][..], |former| base.text(former.name));
                 if !former.is_empty() && former != definitions.text(variable.name) {
-                    renamed.try_insert_value(id, copied(former)?)?;
+                    self.renamed.try_insert_value(id, copied(former)?)?;
                 }
             }
         }
-        Ok(Identity {
-            taken: false,
-            running,
-            incoming,
-            alignment,
-            renamed,
-            base,
-            base_dump,
-            definitions: Some(definitions),
-        })
+        Ok(())
+    }
+
+    /// Has what something looks like alone told what it is?
+    pub(super) fn has_looks(&self) -> bool {
+        let alignment = self.alignment.as_ref();
+        alignment.is_some_and(|alignment| alignment.has_looks())
+    }
+
+    /// The definitions of the file, for more than one look.
+    pub(super) fn shared_definitions(&self) -> Option<Arc<Definitions>> {
+        self.definitions.clone()
+    }
+
+    /// The running object of a definition of the last load, if that has made one only.
+    pub(super) fn running_object_of(&self, base: DefinitionId) -> Option<Ref> {
+        self.running.object(base)
+    }
+
+    /// Aligns the definitions again: these have objects in the program.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    fn align_beside(&mut self, renames: Renames<'_>, standing: &StandingDefinitions) -> Result<()> {
+        if let (Some(base), Some(definitions)) = (&self.base, &self.definitions) {
+            let made = align(base, definitions, renames, standing)?;
+            self.alignment = Some(counted(made)?);
+        }
+        self.note_renamed()
     }
 
     /// Is the running function gone from the file, and the place under this key of a table the one
@@ -278,6 +317,25 @@ impl Identity {
             holder.is_some_and(|holder| parent == Parent::Definition(holder))
                 && vm.is_string(key, name)
         })
+    }
+
+    /// The table for whose field the last version of the text defined something, none being the
+    /// globals, and the field.
+    pub(super) fn former_place(&self, id: DefinitionId) -> Option<(Option<Ref>, &[u8])> {
+        let base = self.base.as_ref()?;
+        let made = base.get(id)?;
+        let (table, name) = match (base.store(made.place?)?.place, made.parent) {
+            (Destination::Global(name), _) => (None, name),
+            (
+                Destination::Field {
+                    key: Symbol::Constant(Constant::String(name)),
+                    ..
+                },
+                Parent::Definition(parent),
+            ) => (Some(self.running.object(parent)?), name),
+            _ => return None,
+        };
+        Some((table, base.text(name)))
     }
 
     /// The field that the last version of the text defined something for.
@@ -884,6 +942,10 @@ impl Pairer<'_> {
             [running, incoming],
             &renames,
         )?;
+        let standing = self.standing()?;
+        if !standing.is_empty() {
+            self.identity.align_beside(&renames, &standing)?;
+        }
         self.tell_of_cut_lists()
     }
 
