@@ -350,7 +350,7 @@ function hotreload.tracked(name, loader) end
 ---compared, each with a message.
 ---
 ---    local names, problems = hotreload.changed()
----    if not next(problems) then gg.reload(require "hotreload.watch".order(names)) end
+---    if names[1] and not next(problems) then gg.reload(watch.order(names)) end
 ---@param options? hotreload.ChangedOptions
 ---@return string[] names
 ---@return table<string, string> problems
