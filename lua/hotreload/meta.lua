@@ -1,30 +1,30 @@
 ---@meta hotreload
 ---@diagnostic enable: type-not-found, undefined-doc-param, duplicate-doc-field, doc-syntax-error
 -- The types of the public API, for editors that read LuaCATS annotations. No program runs this
--- file. What each of these does: docs/semantics/, by the rule that is named.
+-- file. A number such as R9.4 is a rule of docs/semantics/.
 
 ---What `gg.reload` takes besides the module's name. Any other name, type or value raises a Lua
 ---argument error.
 ---@class (exact) hotreload.Options
----@field scope? "module"|"vm"    what follows the new code: the module, or every reference (R9)
+---@field scope? "module"|"vm"    whose references become new: the module's, or all (R9)
 ---@field budget_ms? number       with `scope = "vm"`: in slices, see `hotreload.sweep` (R9.4)
 ---@field on_conflict? "error"|"keep"|"replace"  another kind of value than the program has (R6)
----@field data? "keep"|"merge"|"replace"  none follows, what the program left alone, or all (R8)
----@field constants? "follow"|"keep"  locals that nothing assigns follow, or stay (R4.7)
+---@field data? "keep"|"merge"|"replace"  which data take the file's values (R8)
+---@field constants? "follow"|"keep"  whether locals that nothing assigns are the file's (R4.7)
 ---@field patches? "replace"|"keep"  other modules' functions over the module's own (R3.5)
 ---@field wrappers? "follow"|"drop"  those that have the module's function inside (R3.5)
 ---@field rename? table<string, string>  names, old to new: locals, fields, definitions (R4.1)
 ---@field strict? boolean          every warning is a refusal (R10)
----@field removed? "keep"|"drop"  functions that the file lacks now stay, or go (R5.2)
+---@field removed? "keep"|"drop"  whether functions that the file takes out stay (R5.2)
 ---@field dependents? boolean      also the modules that require these (R12.7)
----@field from? string  a module that is not loaded goes on with this one's state (R1.11)
+---@field from? string  the module whose state a module that is not loaded takes over (R1.11)
 ---@field migrate? hotreload.Migrate|table<string|table, hotreload.Migrate>  of objects (R14.2)
 ---@field source? string          the module's new text, instead of its file's
 ---@field dry_run? boolean        say what would happen, change nothing
 ---@field report? "counts"|"full"  `"full"`: lists of paths besides the counts
 ---@field text_only? boolean      binary chunks are refused (R1.8)
 
----What has become of a class, for its objects (R14.2).
+---How a class has changed, for the migration of its objects (R14.2).
 ---@class hotreload.Change
 ---@field added string[]       names that the class got
 ---@field removed string[]     names of functions that its file lacks now
@@ -39,19 +39,19 @@
 ---@field dropped integer   functions that the file lacks now; they go
 
 ---@class hotreload.CellCounts
----@field joined integer    upvalues that go on with what they held
----@field fresh integer     upvalues that the file brings new
+---@field joined integer    upvalues that keep their values
+---@field fresh integer     upvalues that only the file has
 
 ---@class hotreload.DataCounts
 ---@field kept integer
 ---@field added integer
 ---@field replaced integer  constants, and with `data` what was overwritten or taken out
----@field differing integer of those kept, the ones that only the file has changed
+---@field differing integer  of those kept: data that only the file has changed
 
 ---Calls that register something of the file with other modules (R5.5). The lists of paths have
 ---texts for them, such as `bus.on("hit", chat.on_hit)`.
 ---@class hotreload.CallCounts
----@field repeated integer      made before: taken back, and what stands there has the file's code
+---@field repeated integer      made before: the call is taken back, the handler has the file's code
 ---@field new integer           made for the first time
 ---@field gone integer          no longer made; what they registered stays
 ---@field irrevocable integer   C functions not of Lua's standard library, which run again
@@ -61,8 +61,8 @@
 ---@field path string       such as `M.handlers.login`
 ---@field running string    the type that the running program has there
 ---@field file string       the type that the file has there
----@field running_value? string  the value there, such as `number 5` or `table of 3 entries`
----@field file_value? string     the file's value there
+---@field running_value? string  the program's value, such as `number 5` or `table of 3 entries`
+---@field file_value? string     the file's value
 ---@field matched string    why the two are compared, such as `by place` or `by name` (R10.6)
 ---@field line? integer     the line in the file
 
@@ -94,10 +94,10 @@
 ---@field generation integer
 ---@field file? string       what it was loaded from
 ---@field content? integer   the digest of that text, as in `hotreload.changed`
----@field time? integer      when, as of `os.time`
+---@field time? integer      when a reload loaded it, as `os.time` gives it
 
 ---What a reload did, or would do. Plain data; `tostring(report)` is the summary, and further lines
----where there is more to say. A list of reports has a summary and a text as well.
+---if there is more to say. A list of reports has a summary and a text as well.
 ---@class hotreload.Report
 ---@field module string
 ---@field file? string          the path, or what a custom searcher gave; nil from `package.preload`
@@ -112,9 +112,9 @@
 ---@field cells hotreload.CellCounts
 ---@field data hotreload.DataCounts
 ---@field calls hotreload.CallCounts
----@field wrappers integer  other modules' functions that stay around the module's (R3.5)
----@field patches integer  other modules' functions in the places of the module's (R3.5)
----@field references integer    with `scope = "vm"`: places elsewhere that follow
+---@field wrappers integer  other modules' functions that stay around the module's own (R3.5)
+---@field patches integer  other modules' functions in the place of the module's own (R3.5)
+---@field references integer    with `scope = "vm"`: references elsewhere that were changed
 ---@field stale integer         with `scope = "vm"`: old functions that stay; the warnings say why
 ---@field warnings string[]
 ---@field limits string[]       what was not looked at, as there is too much of it
@@ -127,21 +127,21 @@
 ---@field [integer] hotreload.Report
 ---@field summary string   a line for each
 
----What a host does around each chunk that a reload runs, dry or not (R2.6). Each gets the
----module's name, and may not yield. If one raises, the reload is refused. What they change is not
----put back.
+---Functions of a host around each chunk that a reload runs, dry or not (R2.6). Each gets the
+---module's name, and may not yield. If one raises an error, the reload is refused. What they change
+---is not put back.
 ---@class (exact) hotreload.ChunkHooks
 ---@field before? false|fun(name: string)   before the chunk
----@field after? false|fun(name: string)    behind the chunk, whatever became of it
+---@field after? false|fun(name: string)    after the chunk, even if it failed
 
 ---What `hotreload.configure` takes: which modules may be reloaded, by Lua patterns over the
----module's name, and what is called around every reload. A key that is given replaces what was
----there; `false` takes a function away.
+---module's name, and what is called around every reload. Each key replaces its former value;
+---`false` removes a function.
 ---@class (exact) hotreload.Configuration
----@field allow? string|string[]  where there are any, one of them must match
+---@field allow? string|string[]  if there are any, one of them must match
 ---@field deny? string|string[]  none of them may match
 ---@field text_only? boolean  binary chunks are refused, whatever a call says (R1.8)
----@field history? integer  so many reloads of each module can be undone; 1
+---@field history? integer  how many reloads of each module can be undone; 1
 ---@field before? false|fun(name: string, plan: hotreload.Report): boolean? `false` refuses
 ---@field after? false|fun(name: string, report: hotreload.Report)  when a reload is done
 ---@field on_error? false|fun(name: string, message: string)  when a reload failed or was refused
@@ -157,11 +157,11 @@ local hotreload = {}
 ---Gives the running module the code of its file, and keeps its data.
 ---A module that is not loaded yet is loaded, but not another spelling of a loaded one's name.
 ---
----With `true` comes the report. With `false` comes a message, nothing is changed, and where the
----reason is conflicts, the report follows.
+---Returns `true` and a report. Or returns `false`, a message and, if there are conflicts, the
+---report; nothing is changed then.
 ---
----A list of names is one transaction (R7.4): all or none. The reports are then a list as well, and
----so they are with `dependents = true`.
+---A list of names is one transaction (R7.4): all or none. For a list, and with `dependents = true`,
+---the result is a list of reports. An empty list raises an error.
 ---
 ---    local ok, report = gg.reload "battle.skill"
 ---    print(ok and report.summary or report)
@@ -186,18 +186,18 @@ function hotreload.reload(name, options) end
 ---@return boolean? dry
 function hotreload.reloading() end
 
----How far a sweep has come (R9.4).
+---The progress of a sweep (R9.4).
 ---@class hotreload.Progress
----@field objects integer      that this pass has looked at
----@field waiting integer      that are known to wait
----@field passes integer       that have ended
+---@field objects integer      objects that this pass has looked at
+---@field waiting integer      objects that are known to wait
+---@field passes integer       passes that have ended
 ---@field references integer   places that hold something new
 ---@field stale integer        old functions that stay
 ---@field warnings string[]    keys that collided, why functions stay, what was not looked at
 
----Goes on with the sweep of a reload that had `budget_ms`: one slice of about so many milliseconds,
----or all of it. Done when a whole pass found nothing to change, or, with a warning, after 16
----passes; nil and a message when it cannot go on now.
+---Continues the sweep of a reload that had `budget_ms`: one slice of about so many milliseconds, or
+---all of it. The sweep is done when a whole pass found nothing to change, or, with a warning, after
+---16 passes. Returns nil and a message if the sweep cannot continue now.
 ---
 ---    repeat tick() until hotreload.sweep(2)
 ---@param budget_ms? number
@@ -210,8 +210,8 @@ function hotreload.sweep(budget_ms) end
 ---A function of an older generation that is still alive (R11).
 ---@class hotreload.Stale
 ---@field module string
----@field generation? integer  nil where that is more than two reloads ago
----@field name? string  what it is called where it stands
+---@field generation? integer  nil if that is more than two reloads ago
+---@field name? string  the name under which something holds it
 ---@field line integer  of the text that it was compiled from
 ---@field running? boolean  a coroutine is in the midst of it
 ---@field paths? string[]  with `paths = true`: its references, or the coroutine that is in it
@@ -220,8 +220,8 @@ function hotreload.sweep(budget_ms) end
 ---@class (exact) hotreload.StaleOptions
 ---@field paths? boolean   also where each is referenced from; this is slow
 
----Which functions still run old code (R11), of one module or of all that were reloaded. Keeps
----nothing alive.
+---Lists the functions that still run old code (R11), of one module or of all that were reloaded.
+---Keeps nothing alive.
 ---
 ---    for _, old in ipairs(hotreload.stale "battle" or {}) do print(old.name, old.line) end
 ---@param name? string
@@ -233,15 +233,15 @@ function hotreload.sweep(budget_ms) end
 ---@overload fun(options: hotreload.StaleOptions): hotreload.Stale[]?, string?
 function hotreload.stale(name, options) end
 
----What runs of a module, and how its file compares (R13).
+---Which version of a module runs, and whether its file differs (R13).
 ---@class hotreload.Running : hotreload.Version
 ---@field module string
 ---@field differs? boolean              the file says something else now; nil without a file
 ---@field problem? string               why the file cannot be loaded
----@field undone hotreload.Version[]    since the last reload, the last one first
+---@field undone hotreload.Version[]    the reloads undone since the last reload, the latest first
 
----What runs of a module, or a list for all modules that a reload has seen (R13). `nil` and a
----message for a module that is not loaded.
+---Tells which version of a module runs, or lists that for all modules that a reload has seen (R13).
+---Returns `nil` and a message for a module that is not loaded.
 ---
 ---    local version = assert(hotreload.version "battle")
 ---    print(version.generation, version.file, version.differs)
@@ -253,8 +253,9 @@ function hotreload.stale(name, options) end
 ---@overload fun(): hotreload.Running[]
 function hotreload.version(name) end
 
----The live objects of a class (R14.1). With a budget one slice of the walk: `false` where it is not
----at its end. `nil` and a message where it cannot be done.
+---Lists the live objects of a class (R14.1). With a budget it does one slice of the walk, and
+---returns `false` if the walk is not finished. Returns `nil` and a message if the walk cannot be
+---done.
 ---@param class table
 ---@param budget_ms? number
 ---@return any[]|false|nil list
@@ -274,8 +275,8 @@ function hotreload.near(name, known) end
 ---@return string[]
 function hotreload.dependents(name) end
 
----Gives up a module's undo, and says what still holds or runs old code (R13). With `"soft"` nothing
----is given up while anything does: `false`, a message, and the list.
+---Gives up a module's undo, and lists what still holds or runs old code (R13). With `"soft"`, a
+---list that is not empty keeps the undo: the function returns `false`, a message, and the list.
 ---@param name string
 ---@param how? "soft"
 ---@return boolean ok
@@ -291,7 +292,7 @@ function hotreload.purge(name, how) end
 ---
 ---    assert(hotreload.undo "battle.skill")
 ---@param names string|string[]
----@param steps? integer   so many reloads of each; 1
+---@param steps? integer   how many reloads of each module; 1
 ---@return boolean ok
 ---@return string? message   with `true`: a hook failed after the undo
 ---@return_overload true, string?
@@ -308,8 +309,8 @@ function hotreload.configure(configuration) end
 ---@class (exact) hotreload.PlanOptions : hotreload.Options
 ---@field color? boolean|"auto"   with colours; `"auto"`: when standard output is a terminal
 
----What a reload would do, as a text for a person; or what one has done, of its report. Nothing is
----changed. `nil` and a message where the module cannot be reloaded. Conflicts are shown.
+---Returns a text of what a reload would do, or, for a report, of what that reload has done. Nothing
+---is changed. Conflicts are shown. Returns `nil` and a message if the module cannot be reloaded.
 ---
 ---    print(hotreload.plan("battle.skill", { color = "auto" }))
 ---@param what string|hotreload.Report   a module's name, or a report
@@ -320,9 +321,9 @@ function hotreload.configure(configuration) end
 ---@return_overload nil, string
 function hotreload.plan(what, options) end
 
----Which modules get a record of what their file said when `require` loads them (R8): for
----`data = "merge"`, and so that what the program removes does not come back. All of them without a
----call; the last call counts.
+---Selects the modules that get a record of their file's values when `require` loads them (R8).
+---`data = "merge"` needs it, and without it a key that the program removes before the first reload
+---comes back. Without a call, all modules get one; the last call counts.
 ---@param patterns? boolean|string|string[]   over the module's name; true: all modules; false: none
 ---@return boolean ok
 ---@return string? message
@@ -330,8 +331,8 @@ function hotreload.plan(what, options) end
 ---@return_overload false, string
 function hotreload.track(patterns) end
 
----For a host with a `require` of its own, which asks no searcher: a loader that calls this one, and
----takes the record of what it leaves; the loader itself for a module that is not tracked.
+---For a host whose `require` asks no searcher: returns a loader that calls this one, and takes the
+---record of the module. Returns the loader itself for a module that is not tracked.
 ---@param name string      the module's name
 ---@param loader function  gets the name and the loader data, and may wait
 ---@return function
@@ -339,15 +340,14 @@ function hotreload.tracked(name, loader) end
 
 ---What `hotreload.changed` takes.
 ---@class (exact) hotreload.ChangedOptions
----@field names? string[]     only these modules; all that are loaded otherwise
----@field quick? boolean      read no file again whose path, size and times are as at the last look
+---@field names? string[]     only these modules; by default all that are loaded
+---@field quick? boolean      skip files whose path, size and times have not changed
 
----Which loaded modules' files differ from what runs, by content (R12).
+---Lists the loaded modules whose files differ from what runs, by content (R12).
 ---
----The list is sorted. The problems say, for a module whose file is gone, unreadable or broken, what
----is wrong. The third result has a digest of each file that was looked at. Another Lua state has
----other digests of the same files. The fourth has the modules of which not all functions were
----compared, each with a message.
+---Returns a sorted list of names; a message for each module whose file is missing, unreadable or
+---broken; a digest of each file, which is valid in this Lua state only; and a message for each
+---module of which not all functions were compared.
 ---
 ---    local names, problems = hotreload.changed()
 ---    if names[1] and not next(problems) then gg.reload(watch.order(names)) end
@@ -358,12 +358,12 @@ function hotreload.tracked(name, loader) end
 ---@return table<string, string> limits
 function hotreload.changed(options) end
 
----Which modules `hotreload.changed { quick = true }` has to look at: those whose files' size, inode
----or times are not as at the last look, and those without such a look (R12.4). It costs one system
----call for each file. No file is searched for.
+---Lists the modules at which `hotreload.changed { quick = true }` has to look: those whose file has
+---another size, inode or time than at the last look, and those without such a look (R12.4). It
+---costs one system call for each file. It does not search for files.
 ---
 ---With `most` it stops when it has looked at so many modules and a millisecond has passed.
----@param after? string   go on behind this module
+---@param after? string   the module after which to go on
 ---@param most? integer
 ---@return string[] names   in no order
 ---@return string? last   the module that it stopped at; nothing if it has looked at all
@@ -373,11 +373,11 @@ function hotreload.touched(after, most) end
 ---@return number seconds
 function hotreload.clock() end
 
----Which modules a module requires (R12.6): as far as calls of `require` with a string show in its
----text, and those that `require` loaded while it loaded this one.
+---Lists the modules that a module requires (R12.6): those whose names its text gives to `require`
+---as strings, and those that `require` loaded while it loaded this one.
 ---
----The list is sorted, and empty for a module without a file. For a name that is refused (R1.4) or
----not found, and for a file that cannot be read, `nil` and a message.
+---The list is sorted, and empty for a module without a file. Returns `nil` and a message for a name
+---that is refused (R1.4) or not found, and for a file that cannot be read.
 ---@param name string
 ---@return string[]? names
 ---@return string? message
@@ -388,31 +388,31 @@ function hotreload.requires(name) end
 ---What `watch.new` takes. Any other name, type or value raises a Lua argument error.
 ---@class (exact) hotreload.WatchOptions
 ---@field interval? number  seconds between two looks; 0.04, or 20 times as long as a look takes
----@field settle? number  seconds that a file must have been as it is; 0.04
----@field most? integer  modules that one poll looks at, and that it reloads, at most; 250
+---@field settle? number  seconds for which a file must not have changed; 0.04
+---@field most? integer  how many modules one poll looks at, and how many it reloads; 250
 ---@field filter? string|string[]|fun(name: string): boolean  Lua patterns over names, or a function
----@field together? boolean  all that changed is one transaction: all or none
+---@field together? boolean  whether all changed modules are one transaction
 ---@field options? hotreload.Options  for each reload; not `source` and not `dry_run`
 ---@field on_reload? fun(name: string, report: hotreload.Report)
----@field on_error? fun(name: string, message: string)  writes to stderr where there is none
+---@field on_error? fun(name: string, message: string)  by default writes to stderr
 ---@field clock? fun(): number  the time in seconds; `hotreload.clock`
 
 ---A watcher, made by `watch.new`.
 ---@class hotreload.Watcher
 local Watcher = {}
 
----Looks at the files when it is time to, and reloads what changed. For the program's own loop: it
----never waits and never raises.
+---For the program's own loop. Looks at the files if the interval has passed, and reloads what
+---changed. Never waits and never raises an error.
 ---@return integer reloaded   how many modules
----@return integer failing    how many cannot be reloaded as their files stand
+---@return integer failing    how many cannot be reloaded from their present files
 function Watcher:poll() end
 
----Looks at all files at once, whether or not it is time to.
+---Looks at all files at once.
 ---@return integer reloaded
 ---@return integer failing
 function Watcher:check() end
 
----What cannot be reloaded as the files stand: name → message.
+---The modules that cannot be reloaded from their present files: name → message.
 ---@return table<string, string>
 function Watcher:failing() end
 
@@ -428,8 +428,8 @@ local watch = {}
 ---@return hotreload.Watcher
 function watch.new(options) end
 
----Puts modules' names into an order in which each comes after those that it requires, as far as its
----text shows.
+---Sorts names so that each module comes after those that it requires, as far as its text gives
+---their names to `require` as strings.
 ---@param names string[]
 ---@return string[]
 function watch.order(names) end
@@ -437,7 +437,7 @@ function watch.order(names) end
 ---What `require "hotreload.dev"` takes. Any other name, type or value raises a Lua argument error.
 ---@class (exact) hotreload.DevOptions
 ---@field timer? fun(seconds: number, f: fun())   must call `f` once, that much later
----@field print? fun(text: string)   writes to standard output where there is none
+---@field print? fun(text: string)   by default writes to standard output
 ---@field color? boolean      with colours; `hotreload.terminal`
 ---@field interval? number    as in `hotreload.WatchOptions`, like all below
 ---@field settle? number
@@ -450,7 +450,7 @@ function watch.order(names) end
 ---What `require "hotreload.dev"()` returns.
 ---@class hotreload.Dev
 ---@field poll fun(): integer, integer   as `Watcher:poll`
----@field stop fun()                     ends it: no debug hook and no timer is left
+---@field stop fun()                     ends it: removes the debug hook, sets no more timers
 
 ---What `require "hotreload.dev"` returns: the whole set-up for development (R12.8). It watches the
 ---loaded modules and prints each reload and each failure.
@@ -467,8 +467,8 @@ function watch.order(names) end
 ---@class hotreload.Session
 local Session = {}
 
----Takes what the connection has received; gives what is to be sent, and whether it stays open.
----May yield if a hook does.
+---Takes what the connection has received. Returns what is to be sent, and whether the connection
+---stays open. May yield if a hook does.
 ---
 ---    local answer, open = session:feed(bytes)
 ---    connection:send(answer)
@@ -534,7 +534,7 @@ function common.run_kept() end
 ---@return hotreload.hosts.Host
 function common.barrier(protocols, of, wait, wakeup) end
 
----The script that this runs in: the outermost main chunk.
+---The script that calls it: the outermost main chunk.
 ---@return { name: string, path: string }?
 function common.script() end
 
@@ -558,7 +558,7 @@ function common.upvalue(f, wanted, depth) end
 ---@field release? fun()               lets them go on
 ---@field cache? hotreload.hosts.Cache  has to be emptied by the coordinator's `commit`
 ---@field before? fun()                before a reload, which may come while messages are held
----@field after? fun()                 behind it
+---@field after? fun()                 after it
 
 ---A request or an answer: plain data.
 ---@alias hotreload.hosts.Message table<string, any>
@@ -736,7 +736,7 @@ local silly = {}
 ---@return string text
 function silly.run(...) end
 
----A command for `silly.console`; its text begins with `ERR` where it was not carried out.
+---A command for `silly.console`. Its text begins with `ERR` if it was not carried out.
 ---@param fd any
 ---@param ... string
 ---@return string
@@ -756,14 +756,15 @@ function silly.fleet(names, reach) end
 ---@return hotreload
 function silly.attach() end
 
----What a module may define, as a field of the table that it returns or as a global function: called
----after each `gg.reload` of it, with what `package.loaded` holds (`true` for a module that returns
----nothing). It may yield. If it raises, the reload is undone. Where the module has a true field
----`__hotfix_undo`, it is called after an undo as well. `kept` is what `__unload` of the former
----generation returned.
+---The function `__hotfix` of a module: a field of the table that it returns, or a global function.
+---It is called after each `gg.reload` of the module, with what `package.loaded` holds (`true` for a
+---module that returns nothing). It may yield. If it raises an error, the reload is undone. If the
+---field `__hotfix_undo` of the module is true, it is called after an undo as well. `kept` is what
+---`__unload` of the former generation returned.
 ---@alias hotreload.Hook fun(module: any, report: hotreload.Report|hotreload.UndoReport, kept: any)
 
----The field `__unload` of a module: before its reload, which `false` or a raise refuses (R7.8).
+---The function `__unload` of a module, called before its reload. If it returns `false` or raises an
+---error, the reload is refused (R7.8).
 ---@alias hotreload.Unload fun(module: any, report: hotreload.Report): any
 
 ---What a hook gets after an undo (R7.3).
