@@ -164,3 +164,8 @@ impl Case {
         !matches!(self.subject, Subject::File(path) if !std::path::Path::new(path).exists())
     }
 }
+
+/// A tenth of the rounds, and no less than one.
+pub fn tenth(rounds: usize) -> usize {
+    (rounds / 10).max(1)
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::Outcome;
-use crate::cases::{Case, Kind};
+use crate::cases::{Case, Kind, tenth};
 use crate::participant::Participant;
 
 /// What one participant's reloads in one case cost.
@@ -64,11 +64,6 @@ impl Figures {
         let last = costs.iter().rev().take(tenth).copied();
         median(last) / median(first)
     }
-}
-
-/// A tenth of the rounds, and no less than one.
-pub fn tenth(rounds: usize) -> usize {
-    (rounds / 10).max(1)
 }
 
 fn ratios(times: &[Duration], floors: &[Duration]) -> impl Iterator<Item = f64> {

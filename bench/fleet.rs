@@ -120,7 +120,7 @@ fn measure(fleet: &Fleet) -> Outcome<String> {
         open_bytes / 1024.0,
         median(times),
         median(ratios),
-        instructions::fleet_floors(fleet).map_or_else(String::new, |it| format!("{it:.3}")),
+        instructions::floors(fleet.name).map_or_else(String::new, |it| format!("{it:.3}")),
         median(firsts),
         held(1),
         held(3),

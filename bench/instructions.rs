@@ -5,34 +5,15 @@ use std::env;
 use std::process::Command;
 
 use crate::Outcome;
-use crate::cases::{Case, Kind};
-use crate::fleet::Fleet;
+use crate::cases::Case;
 use crate::module::Module;
 use crate::participant::{Participant, Who};
-use crate::record::Record;
 
 /// Reloads, or loads, that are counted.
 pub const COUNTED: usize = 4;
 
-/// The library's cost in floors; none where nothing counts, or the case is not about code.
-pub fn floors(case: &Case) -> Option<f64> {
-    if case.kind != Kind::Code {
-        return None;
-    }
-    compared(case.name)
-}
-
-/// The same for the states of a fleet, but for the first one.
-pub fn fleet_floors(fleet: &Fleet) -> Option<f64> {
-    compared(fleet.name)
-}
-
-/// The cost of a load with a record, in loads without one.
-pub fn loads(record: &Record) -> Option<f64> {
-    compared(record.name)
-}
-
-fn compared(name: &str) -> Option<f64> {
+/// What the library's part in a case of that name costs, in floors; none where nothing counts.
+pub fn floors(name: &str) -> Option<f64> {
     let (floor, library) = (count(name, Who::Floor)?, count(name, Who::Library)?);
     Some(library / floor)
 }

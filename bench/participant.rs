@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use mlua::{Function, Value};
 
-use crate::cases::{Case, Kind, Subject};
-use crate::figures::tenth;
+use crate::cases::{Case, Kind, Subject, tenth};
 use crate::host::Host;
 use crate::module::{Module, NAME};
 use crate::{Outcome, clock, memory};

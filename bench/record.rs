@@ -219,7 +219,7 @@ fn measure(record: &Record) -> Outcome<String> {
         record.rounds,
         1000.0 * median(times),
         median(ratios),
-        instructions::loads(record).map_or_else(String::new, |it| format!("{it:.3}")),
+        instructions::floors(record.name).map_or_else(String::new, |it| format!("{it:.3}")),
         count,
         bytes,
         median(merges),

@@ -54,8 +54,8 @@ fn line(title: &str, case: &Case, who: Who, figures: &Figures, floor: Option<&Fi
     let floors = floor.map(|floor| figures.floors(floor));
     let collected = floor.and_then(|floor| figures.floors_collected(floor));
     let goal = case.goal.filter(|_| who == Who::Library);
-    let counted = floor.filter(|_| who == Who::Library);
-    let counted = counted.and_then(|_| instructions::floors(case));
+    let counted = floor.filter(|_| who == Who::Library && case.kind == Kind::Code);
+    let counted = counted.and_then(|_| instructions::floors(case.name));
     let mut remarks = Vec::new();
     if let (Some(floors), Some(goal)) = (floors, goal) {
         remarks.push(verdict(floors <= goal).to_owned());

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use super::names::DumpStrings;
-use super::reader::{Reader, Stop};
-use super::splice::known;
+use super::reader::{Reader, Stop, known};
 use super::{Chunk, Digest, Dump, Scan, UpvalueSet};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush, copied};

@@ -22,8 +22,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::EditedChild;
-use super::reader::{ABSOLUTE, Read, Reader, Stop};
-use super::splice::{Main, MainChild, Piece, captured, check_all_constants, known, put, put_line};
+use super::reader::{ABSOLUTE, Read, Reader, Stop, known};
+use super::splice::{Main, MainChild, Piece, captured, check_all_constants, put, put_line};
 use super::text::{Difference, FUNCTION, Head, common, end_of, head, lines, the_function};
 use crate::support::error::Result;
 use crate::support::mem::{TryPush, collected, copied, counted};

@@ -1,6 +1,7 @@
 //! Reads the pieces of a dump of Lua 5.4: the header, sizes, strings. Strict, and never past the
 //! end.
 
+use crate::support::error::{Error, Result};
 use crate::support::mem::TryPush;
 
 /// Why reading ends early.
@@ -10,13 +11,22 @@ pub(super) enum Stop {
     Memory,
 }
 
-impl From<crate::support::error::Error> for Stop {
-    fn from(_: crate::support::error::Error) -> Self {
+impl From<Error> for Stop {
+    fn from(_: Error) -> Self {
         Stop::Memory
     }
 }
 
 pub(super) type Read<T> = std::result::Result<T, Stop>;
+
+/// Nothing where a reader stops, unless it is for want of memory.
+pub(super) fn known<T>(read: Read<T>) -> Result<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(Stop::Format) => Ok(None),
+        Err(Stop::Memory) => Err(Error::Memory),
+    }
+}
 
 /// A place in a dump. It is small, and its methods are inlined, so that a copy of it stands in
 /// registers.

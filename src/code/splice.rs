@@ -8,11 +8,11 @@ use rustc_hash::FxHashMap;
 
 use super::cut::size;
 use super::definitions::Definitions;
-use super::reader::{Read, Reader, Stop, line_of_each, word};
+use super::reader::{Read, Reader, Stop, known, line_of_each, word};
 use super::text::{lines, places_of};
 use super::{MAX_DEPTH, op};
 use crate::support::error::{Error, Result};
-use crate::support::mem::{TryInsert, TryPush};
+use crate::support::mem::{TryInsert, TryPush, collected};
 
 /// Up to here constants have a place in an instruction: one that has none may be asked for and not
 /// be used.
@@ -86,24 +86,22 @@ pub(super) struct DumpFunction<'a> {
 }
 
 impl<'a> MainChild<'a> {
-    /// A function that is known: where it stands in a dump, its lines, and where the descriptions
-    /// and the names of its upvalues stand.
-    pub(super) fn known(
-        dump: &'a [u8],
-        bytes: Range<usize>,
-        (first, last): (i32, i32),
-        upvalues: Range<usize>,
-        names: usize,
-    ) -> MainChild<'a> {
-        MainChild {
-            bytes,
-            function: DumpFunction {
-                first,
-                last,
-                upvalues: dump.get(upvalues).unwrap_or_default(),
-                names,
-            },
-        }
+    /// The functions that stand directly in the main function of a dump whose definitions these
+    /// are.
+    fn all(dump: &'a [u8], known: &Definitions) -> Result<Vec<MainChild<'a>>> {
+        collected(known.outermost().map(|proto| {
+            let upvalues = proto.upvalues_at as usize;
+            let upvalues = upvalues..upvalues + 3 * usize::from(proto.upvalues);
+            Ok(MainChild {
+                bytes: proto.span.0 as usize..proto.span.1 as usize,
+                function: DumpFunction {
+                    first: proto.line,
+                    last: proto.last,
+                    upvalues: dump.get(upvalues).unwrap_or_default(),
+                    names: proto.names_at as usize,
+                },
+            })
+        }))
     }
 }
 
@@ -274,15 +272,6 @@ pub(super) fn put_line(out: &mut Vec<u8>, line: i32, by: i32) -> Read<()> {
     Ok(())
 }
 
-/// Nothing where a reader stops, unless it is for want of memory.
-pub(super) fn known<T>(read: Read<T>) -> Result<Option<T>> {
-    match read {
-        Ok(value) => Ok(Some(value)),
-        Err(Stop::Format) => Ok(None),
-        Err(Stop::Memory) => Err(Error::Memory),
-    }
-}
-
 impl<'a> Main<'a> {
     /// Reads a dump with all debug information; none where it is none. Its definitions, if they are
     /// known, say where the functions in it stand.
@@ -290,7 +279,7 @@ impl<'a> Main<'a> {
     /// # Errors
     /// [`Error::Memory`].
     pub fn of(dump: &'a [u8], about: AboutMain<'a>) -> Result<Option<Main<'a>>> {
-        let children = about.definitions.map(|known| known.outermost(dump));
+        let children = about.definitions.map(|known| MainChild::all(dump, known));
         let children = children.transpose()?.unwrap_or_default();
         let main = known(Main::read_with(dump, children))?;
         Ok(main.map(|main| Main {

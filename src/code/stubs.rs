@@ -15,8 +15,8 @@
 
 use rustc_hash::FxHashMap;
 
-use super::reader::{Read, Reader, Stop};
-use super::splice::{DumpFunction, DumpLocal, Main, captured, constants, known, put};
+use super::reader::{Read, Reader, Stop, known};
+use super::splice::{DumpFunction, DumpLocal, Main, captured, constants, put};
 use super::text::{Difference, Outermost, functions, has_word};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};

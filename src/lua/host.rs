@@ -1,7 +1,7 @@
 //! Which Lua this is, and why the library cannot run in it (R1.6). All of it is found out in a
 //! state of the library's own: nothing of the program's is touched before its Lua is known.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_void};
 use std::ptr::null;
 
 use mlua::ffi::{self, lua_State};
@@ -29,32 +29,6 @@ const BUILD: &CStr = c"hotreload is built for Lua 5.4 as it is published, but th
 const NUMBERS: &CStr = c"return 0x100000000 ~= 0 and 0x10000000000000000 == 0
     and 16777217.0 ~= 16777216.0 and 9007199254740993.0 == 9007199254740992.0";
 
-/// What a C function sees of the Lua that calls it.
-pub struct SeenHost {
-    /// Where Lua goes on behind it; null where that is not known.
-    from: *const c_void,
-    /// Are there clauses for exceptions in Lua's own functions, as C++ has them?
-    exceptions: bool,
-}
-
-/// Looks at the Lua that calls it; the argument is a light userdata, the place for what is seen.
-/// `[-0, +0, -]`
-///
-/// # Safety
-/// To be called by `late::call_see`.
-pub unsafe extern "C-unwind" fn see(l: *mut lua_State, from: *const c_void) -> c_int {
-    // SAFETY: as promised; the place outlives the call.
-    unsafe {
-        ffi::lua_touserdata(l, 1)
-            .cast::<SeenHost>()
-            .write(SeenHost {
-                from,
-                exceptions: late::caller_catches(),
-            });
-    }
-    0
-}
-
 /// A state of the library's own.
 struct OwnState(*mut lua_State);
 
@@ -79,14 +53,10 @@ pub fn check(from: *const c_void) -> Result<Stock, Refusal> {
         return Err(Refusal::Memory);
     }
     let _own = OwnState(l);
-    let mut seen = SeenHost {
-        from: null(),
-        exceptions: false,
-    };
-    // SAFETY: a new state; `seen` outlives the call.
-    if !unsafe { late::call_see(l, &raw mut seen) } {
+    // SAFETY: a new state.
+    let Some(seen) = (unsafe { late::seen_by(l) }) else {
         return Err(Refusal::Memory);
-    }
+    };
     if let (Some(there), Some(here)) = (Object::at(from), Object::at(seen.from))
         && there != here
     {

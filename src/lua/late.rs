@@ -8,10 +8,9 @@
 
 use std::arch::naked_asm;
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::null;
 
 use mlua::ffi::{self, lua_State};
-
-use super::host::{SeenHost, see};
 
 /// Defines a function that `require` calls: a jump to `$enter`, with the address where its caller
 /// goes on.
@@ -37,7 +36,30 @@ macro_rules! luaopen {
 }
 pub(crate) use luaopen;
 
-/// [`see`] as a C function. `[-0, +0, -]`
+/// What a C function sees of the Lua that calls it.
+pub struct SeenHost {
+    /// Where Lua goes on behind it.
+    pub from: *const c_void,
+    /// Are there clauses for exceptions in Lua's own functions, as C++ has them?
+    pub exceptions: bool,
+}
+
+/// Writes what is seen. `from`: where the caller of [`look`] goes on.
+unsafe extern "C-unwind" fn see(l: *mut lua_State, from: *const c_void) -> c_int {
+    // SAFETY: `seen_by` passes the place, which outlives the call.
+    unsafe {
+        ffi::lua_touserdata(l, 1)
+            .cast::<SeenHost>()
+            .write(SeenHost {
+                from,
+                exceptions: caller_catches(),
+            });
+    }
+    0
+}
+
+/// A C function that looks at the Lua that calls it; the argument is a light userdata, the place
+/// for what is seen. `[-0, +0, -]`
 #[unsafe(naked)]
 unsafe extern "C-unwind" fn look(l: *mut lua_State) -> c_int {
     #[cfg(target_arch = "x86_64")]
@@ -46,28 +68,33 @@ unsafe extern "C-unwind" fn look(l: *mut lua_State) -> c_int {
     naked_asm!("mov x1, x30", "b {see}", see = sym see);
 }
 
-/// Lets a state call [`see`] in protected mode; false when it could not.
+/// What a C function sees that a state calls in protected mode; none when it could not.
 ///
 /// # Safety
 /// A state of any Lua, with room for two values.
-pub unsafe fn call_see(l: *mut lua_State, seen: *mut SeenHost) -> bool {
+pub unsafe fn seen_by(l: *mut lua_State) -> Option<SeenHost> {
     type Call =
         unsafe extern "C-unwind" fn(*mut lua_State, ffi::lua_CFunction, *mut c_void) -> c_int;
+    let mut seen = SeenHost {
+        from: null(),
+        exceptions: false,
+    };
+    let place = (&raw mut seen).cast();
     // SAFETY: as promised. Lua 5.1 and LuaJIT have the one way, all later ones the other, with
     // these types.
-    unsafe {
+    let status = unsafe {
         let call = find(c"lua_cpcall");
         if !call.is_null() {
-            return std::mem::transmute::<*const c_void, Call>(call)(l, look, seen.cast())
-                == ffi::LUA_OK;
+            std::mem::transmute::<*const c_void, Call>(call)(l, look, place)
+        } else if find(c"lua_pcallk").is_null() {
+            return None;
+        } else {
+            ffi::lua_pushcfunction(l, look);
+            ffi::lua_pushlightuserdata(l, place);
+            ffi::lua_pcall(l, 1, 0, 0)
         }
-        if find(c"lua_pcallk").is_null() {
-            return false;
-        }
-        ffi::lua_pushcfunction(l, look);
-        ffi::lua_pushlightuserdata(l, seen.cast());
-        ffi::lua_pcall(l, 1, 0, 0) == ffi::LUA_OK
-    }
+    };
+    (status == ffi::LUA_OK).then_some(seen)
 }
 
 /// The name of the loader's Lua, if it is not Lua 5.4: some functions came and went with the
@@ -89,7 +116,7 @@ pub fn other_version() -> Option<&'static CStr> {
 
 /// Do functions of the object that called this library catch exceptions, down to the first that is
 /// of another object?
-pub fn caller_catches() -> bool {
+fn caller_catches() -> bool {
     struct ObjectWalk {
         own: Option<Object>,
         caller: Option<Object>,

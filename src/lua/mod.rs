@@ -11,7 +11,7 @@
 //! * [`guard`]: the right Lua, or a clear message; [`host`]: which Lua it is; [`late`]: what the
 //!   system's loader is asked for that;
 //! * [`files`]: what the system tells of files, and its clock;
-//! * [`debug`]: where Lua writes what it tells of a function;
+//! * [`debug`]: where Lua writes what it tells of a function; [`dump`]: its binary form;
 //! * [`open`]: the library's table;
 //! * [`owned`]: values of Rust's that live in the Lua state;
 //! * [`entry`]: how the façade gets into the library; [`undo`]: a guard's end; [`layout`]:
@@ -24,6 +24,7 @@ pub mod calls;
 pub mod chunk;
 pub mod collector;
 pub mod debug;
+pub mod dump;
 pub mod entry;
 pub mod files;
 pub mod given;

@@ -6,12 +6,12 @@ use std::io::IsTerminal;
 
 use mlua::ffi::{self, lua_State};
 
+use super::dump::DebugInfo;
 use super::entry::Entries;
 use super::files;
 use super::layout;
 use super::shared;
 use super::stock::Stock;
-use super::vm::DebugInfo;
 
 /// The Lua part of the library: `require "hotreload"` needs one file. Each is a field of `core`,
 /// loaded when that is read first ([`part`]).

@@ -20,7 +20,7 @@ pub use files::FileKey;
 
 use files::Files;
 
-use super::vm::{DebugInfo, dump_top};
+use super::dump::{DebugInfo, dump_top};
 use crate::code::compiled::Compiled;
 use crate::code::cut;
 use crate::support::fault;

@@ -37,10 +37,9 @@ use std::ptr::null_mut;
 
 use mlua::ffi::{self, lua_State};
 
+pub use super::dump::DebugInfo;
 pub use compiled::Version;
 pub use cursor::TableCursor;
-pub use function::DebugInfo;
-pub(in crate::lua) use function::dump_top;
 pub(in crate::lua) use function::is_whole;
 pub use kept::{Kept, KeptEntry, KeyValue};
 pub use source::SourceId;

@@ -36,9 +36,8 @@ use std::sync::{Arc, OnceLock};
 use rustc_hash::FxHashMap;
 
 use super::grouped::{Grouped, under};
-use super::reader::{Reader, Stop};
+use super::reader::{Reader, Stop, known};
 use super::shared::{MaybeShared, PatchedList, SharedList};
-use super::splice::{MainChild, known};
 use super::{Chunk, Dump};
 use super::{Digest, op};
 use crate::support::error::{Error, Result};
@@ -318,23 +317,8 @@ impl Definitions {
     }
 
     /// The functions that stand directly in the main function of the dump that was read.
-    ///
-    /// # Errors
-    /// [`Error::Memory`].
-    pub(super) fn outermost<'d>(&self, dump: &'d [u8]) -> Result<Vec<MainChild<'d>>> {
-        let children = self.protos.iter().filter(|proto| proto.parent == Some(0));
-        collected(children.map(|proto| {
-            let at = proto.upvalues_at as usize;
-            let upvalues = at..at + 3 * usize::from(proto.upvalues);
-            let bytes = proto.span.0 as usize..proto.span.1 as usize;
-            Ok(MainChild::known(
-                dump,
-                bytes,
-                (proto.line, proto.last),
-                upvalues,
-                proto.names_at as usize,
-            ))
-        }))
+    pub(super) fn outermost(&self) -> impl Iterator<Item = &Proto> {
+        self.protos.iter().filter(|proto| proto.parent == Some(0))
     }
 
     /// How many definitions: their numbers are those below.

@@ -300,10 +300,10 @@ pub struct Proto {
     /// The number after the last function in it.
     pub(super) end: ProtoId,
     /// Where it stands in the dump, and where the descriptions of its upvalues do.
-    pub(super) span: (u32, u32),
-    pub(super) upvalues_at: u32,
+    pub(in crate::code) span: (u32, u32),
+    pub(in crate::code) upvalues_at: u32,
     /// Where the names of its upvalues stand.
-    pub(super) names_at: u32,
+    pub(in crate::code) names_at: u32,
     /// Where its instructions stand in the dump, and its constants among all.
     pub(super) code: (u32, u32),
     pub(super) constants: (u32, u32),

@@ -1,12 +1,10 @@
 //! In place of `late.rs`, where the Lua is built in, or the system is another one: nothing is
 //! asked.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_void};
 use std::ptr::null;
 
-use mlua::ffi::{self, lua_State};
-
-use super::host::{SeenHost, see};
+use mlua::ffi::lua_State;
 
 /// Defines a function that `require` calls: a call of `$enter`, which is not told its caller.
 macro_rules! luaopen {
@@ -30,21 +28,23 @@ macro_rules! luaopen {
 }
 pub(crate) use luaopen;
 
-/// Lets a state call [`see`] in protected mode; false when it could not.
+/// What a C function sees of the Lua that calls it.
+pub struct SeenHost {
+    /// Null: not known.
+    pub from: *const c_void,
+    /// Not known.
+    pub exceptions: bool,
+}
+
+/// Nothing.
 ///
 /// # Safety
-/// A state of Lua 5.4, with room for two values.
-pub unsafe fn call_see(l: *mut lua_State, seen: *mut SeenHost) -> bool {
-    unsafe extern "C-unwind" fn look(l: *mut lua_State) -> c_int {
-        // SAFETY: called by `call_see`.
-        unsafe { see(l, null()) }
-    }
-    // SAFETY: as promised.
-    unsafe {
-        ffi::lua_pushcfunction(l, look);
-        ffi::lua_pushlightuserdata(l, seen.cast());
-        ffi::lua_pcall(l, 1, 0, 0) == ffi::LUA_OK
-    }
+/// None is needed; where more is known, it is.
+pub unsafe fn seen_by(_: *mut lua_State) -> Option<SeenHost> {
+    Some(SeenHost {
+        from: null(),
+        exceptions: false,
+    })
 }
 
 /// Not known.
@@ -76,9 +76,4 @@ pub fn bind() -> Option<&'static CStr> {
 /// Not known by the names of functions.
 pub fn other_version() -> Option<&'static CStr> {
     None
-}
-
-/// Not known.
-pub fn caller_catches() -> bool {
-    false
 }

@@ -2,7 +2,6 @@
 
 use rustc_hash::FxHashMap;
 
-use super::lists::{IncomingElement, MOST_ELEMENTS, RunningElement};
 use super::merge::is_scalar;
 use super::{EntryPair, Pairer, Side, TablePair};
 use crate::code::align::sequence::Element;
@@ -13,6 +12,8 @@ use crate::support::error::Result;
 use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush};
 
+/// Of longer lists what is behind this element stays as it runs; a warning says so.
+pub(super) const MOST_ELEMENTS: i64 = 1_000_000;
 /// Keys of rows that are looked up in the record.
 pub(super) const MOST_KEYS: usize = 64;
 
@@ -26,6 +27,37 @@ const OTHER: u8 = 4;
 /// What answers to something already, or is the program's: nothing but its identity counts.
 pub(super) const TAKEN1: u8 = 5;
 const TAKEN2: u8 = 6;
+
+/// An element of the running list.
+#[derive(Clone, Copy)]
+pub(super) struct RunningElement {
+    pub(super) index: i64,
+    pub(super) value: Ref,
+    pub(super) val: Val,
+    /// Its number, if it is a Lua function.
+    pub(super) f1: Option<u32>,
+}
+
+/// An element of the incoming list.
+#[derive(Clone, Copy)]
+pub(super) struct IncomingElement {
+    pub(super) entry: EntryPair,
+    /// Its number, if it is a fresh Lua function.
+    pub(super) f2: Option<u32>,
+    /// It is a function, or has one.
+    pub(super) has_code: bool,
+}
+
+impl IncomingElement {
+    /// What a message calls it.
+    pub(super) fn what(&self) -> &'static str {
+        match (self.entry.new_val.is_function(), self.has_code) {
+            (true, _) => "function",
+            (_, true) => "row with functions",
+            _ => "row",
+        }
+    }
+}
 
 fn kind_of(val: Val) -> u8 {
     match val.kind {
@@ -41,7 +73,7 @@ fn token(key: u64, value: u64) -> u64 {
 }
 
 impl Pairer<'_> {
-    /// The incoming elements list.
+    /// The elements of the incoming list.
     pub(super) fn written(
         &mut self,
         pair: &TablePair,
@@ -70,7 +102,7 @@ impl Pairer<'_> {
         Ok(written)
     }
 
-    /// The running elements list; `most`: up to the file's length, behind a hole as well.
+    /// The elements of the running list; `most`: up to the file's length, behind a hole as well.
     pub(super) fn running(&mut self, pair: &TablePair, most: usize) -> Result<Vec<RunningElement>> {
         let mut end = self.vm.raw_len(pair.old).max(most as i64);
         if end > MOST_ELEMENTS {

@@ -14,7 +14,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::differing::Differing;
-use super::elements::{FUNCTION, Keys, MOST_KEYS, SCALAR};
+use super::elements::{
+    FUNCTION, IncomingElement, Keys, MOST_ELEMENTS, MOST_KEYS, RunningElement, SCALAR,
+};
 use super::functions::Few;
 use super::merge::is_scalar;
 use super::{Action, Edge, EntryPair, Fit, Pairer, TablePair};
@@ -26,9 +28,6 @@ use crate::model::site::SiteId;
 use crate::support::error::{Error, Result};
 use crate::support::limits::Where;
 use crate::support::mem::{TryInsert, TryPush, collected, copied};
-
-/// Of longer lists what is behind this element stays as it runs; a warning says so.
-pub(super) const MOST_ELEMENTS: i64 = 1_000_000;
 
 /// A list of both versions that waits until names have told what they can.
 pub(super) struct List {
@@ -68,37 +67,6 @@ pub struct StayingElement {
     pub known: RecordedPlace,
     /// What runs.
     pub old: Ref,
-}
-
-/// A running element list.
-#[derive(Clone, Copy)]
-pub(super) struct RunningElement {
-    pub(super) index: i64,
-    pub(super) value: Ref,
-    pub(super) val: Val,
-    /// Its number, if it is a Lua function.
-    pub(super) f1: Option<u32>,
-}
-
-/// An incoming element list.
-#[derive(Clone, Copy)]
-pub(super) struct IncomingElement {
-    pub(super) entry: EntryPair,
-    /// Its number, if it is a fresh Lua function.
-    pub(super) f2: Option<u32>,
-    /// It is a function, or has one.
-    pub(super) has_code: bool,
-}
-
-impl IncomingElement {
-    /// What a message calls it.
-    pub(super) fn what(&self) -> &'static str {
-        match (self.entry.new_val.is_function(), self.has_code) {
-            (true, _) => "function",
-            (_, true) => "row with functions",
-            _ => "row",
-        }
-    }
 }
 
 /// What stands in the list in the end: a running element, or one of the incoming version.

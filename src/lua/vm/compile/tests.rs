@@ -22,9 +22,10 @@ use crate::code::pieces::Pieces;
 use crate::code::splice::{AboutMain, Main, Piece, difference_in_meaning};
 use crate::code::stubs::Stubs;
 use crate::code::text::{Difference, all_functions, counts_lines};
+use crate::lua::dump::DebugInfo;
 use crate::lua::given::GivenText;
 use crate::lua::testing::TestState;
-use crate::lua::vm::{DebugInfo, Vm};
+use crate::lua::vm::Vm;
 use crate::support::secret::Secret;
 
 fn number(variable: &str, default: u64) -> u64 {
