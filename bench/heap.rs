@@ -41,6 +41,8 @@ const fn heap(name: &'static str, size: u32, rounds: usize, goal: f64) -> Heap {
 const MEMORY: f64 = 4.0;
 /// A slice's length in milliseconds.
 const BUDGET: f64 = 1.0;
+/// The longest that one may be, but for one of a thousand, in milliseconds.
+const SLICE: f64 = 1.1;
 /// How many references have to follow.
 const REFERENCES: usize = 1000;
 
@@ -49,7 +51,7 @@ Reloads in scope \"vm\", with 1,000 old references that all have to run the new 
 medians of interleaved rounds, processor time.
 reload: the whole reload, over a full collection of the same heap in the same round; B/object: \
 the most memory beside what stays;
-slices: of a sweep with a budget of 1 ms, the longest and the one of a thousand, in ms.
+slices: of a sweep with a budget of 1 ms, the longest and the one of a thousand (goal 1.1), in ms.
 ";
 
 /// What one heap gave.
@@ -101,7 +103,7 @@ fn line(figures: &Figures, heap: &Heap) {
         .get(slices - 1 - slices / 1000)
         .copied()
         .unwrap_or_default();
-    let met = figures.walks <= goal && figures.extra <= MEMORY;
+    let met = figures.walks <= goal && figures.extra <= MEMORY && milliseconds(rare) <= SLICE;
     println!(
         "{:>9} {:>10.1} {:>8.2} {goal:>6} {:>8.2} {MEMORY:>6} {slices:>7} {:>9.3} {:>9.3}  {}",
         heap.size,

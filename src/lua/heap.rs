@@ -310,6 +310,10 @@ const LEAST: i64 = 256;
 const CHECK: i64 = 64;
 /// What it takes to put one object to sleep.
 const SLEEP: Duration = Duration::from_nanos(30);
+/// What it takes the caller to make of a hit what it is for, and to write that.
+const USE: Duration = Duration::from_micros(3);
+/// In entries: the same, roughly.
+const USED: i64 = 32;
 
 /// One call's part of a pass.
 struct HeapWalk<'a, W> {
@@ -402,10 +406,11 @@ impl<W: FnMut(usize, &[u8]) -> bool> HeapWalk<'_, W> {
     /// next is told the same.
     #[cold]
     fn time_is_over(&mut self) -> bool {
-        let waiting = u32::try_from(self.state.waiting()).unwrap_or(u32::MAX);
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let ahead = SLEEP * count(self.state.waiting()) + USE * count(self.hits.len());
         let over = self
             .deadline
-            .is_some_and(|deadline| Instant::now() + SLEEP * waiting >= deadline);
+            .is_some_and(|deadline| Instant::now() + ahead >= deadline);
         self.credit = if over { 0 } else { CHECK };
         over
     }
@@ -522,7 +527,13 @@ impl<W: FnMut(usize, &[u8]) -> bool> HeapWalk<'_, W> {
         fault::point()?;
         // SAFETY: both threads are of one state, and `src` has room for one more.
         let value = unsafe { self.keep(src, value)? };
-        self.hits.try_push(Hit { place, value })
+        self.note(Hit { place, value })
+    }
+
+    /// A hit is work for the caller, in the same slice.
+    fn note(&mut self, hit: Hit) -> Result<()> {
+        self.credit -= USED;
+        self.hits.try_push(hit)
     }
 
     /// Is this the first time in this call that the cell is reported?

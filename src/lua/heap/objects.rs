@@ -241,7 +241,7 @@ impl<W: FnMut(usize, &[u8]) -> bool> HeapWalk<'_, W> {
             if sight.wanted {
                 let table = self.keep(g, i)?;
                 let key = self.keep(g, i + 1)?;
-                self.hits.try_push(super::Hit {
+                self.note(super::Hit {
                     place: Place::Key { table, key },
                     value: key,
                 })?;
