@@ -281,8 +281,9 @@ struct Running {
     hits: [u32; MANY],
     uses: [u32; MADE],
     added: u32,
-    /// Which functions have had another name: they stand there still.
+    /// Which functions have had another name: they stand there still, unless `"replace"` came.
     moved: [bool; MANY],
+    may_be_gone: [bool; MANY],
 }
 
 impl Running {
@@ -296,6 +297,7 @@ impl Running {
             uses: [0; MADE],
             added: 0,
             moved: [false; MANY],
+            may_be_gone: [false; MANY],
         }
     }
 
@@ -458,11 +460,15 @@ impl Running {
             )?;
             if self.over[i] == Over::Patch {
                 // Nothing of the module leads to what the patch has replaced, and to its counter.
+                if !held.contains(&i) && self.may_be_gone[i] {
+                    return Err(Open);
+                }
                 if !held.contains(&i) && !self.moved[i] {
                     self.hits[i] = 0;
                 }
                 self.over[i] = Over::Own;
             }
+            self.may_be_gone[i] |= replaces && self.moved[i];
             self.moved[i] |= base.name[i] != file.name[i];
         }
         self.handlers = if replaces {
