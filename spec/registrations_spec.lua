@@ -297,7 +297,7 @@ describe("registrations", function()
         local LOCAL = "bus.on('%s', function() return 'a local ' .. 7 end)"
 
         for name, call in pairs { ["chat.hit"] = "bus.on('%s', M.hit)", ["function"] = LOCAL } do
-          it("stays, and is told at the first reload: " .. name, function()
+          it("stays, and is told at each reload: " .. name, function()
             app:module("chat", text(1, call:format "hit"))
             local report = update(text(1, call:format "quit"))
             assert.same({ "hit quit", 1 }, { bus.events(), report.calls.new })
@@ -306,7 +306,10 @@ describe("registrations", function()
               report.warnings[1], 1, true)
             -- What the last load made is known by now.
             report = update(text(1, call:format "bye"))
-            assert.same({ 1, 1, {} }, { report.calls.new, report.calls.gone, report.warnings })
+            assert.same({ 1, 1, 1 },
+              { report.calls.new, report.calls.gone, #report.warnings })
+            assert.matches("is registered once more", report.warnings[1], 1, true)
+            assert.same({}, update(text(1, call:format "bye")).warnings)
           end)
         end
 

@@ -98,6 +98,9 @@ struct OpenCall {
     by_main: bool,
     /// What the texts say of it.
     by_text: ByText,
+    /// It is given a function that only the file has: the last load did not make it, whatever its
+    /// text.
+    is_new: bool,
     given: CallArguments,
     /// Functions that were entered, by address: their names (constants) count as keys.
     entered: FxHashSet<usize>,

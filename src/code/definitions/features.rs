@@ -104,6 +104,12 @@ impl Definitions {
                 let arguments = self.call(call).map(|call| self.list(call.arguments));
                 for (argument, number) in arguments.unwrap_or_default().iter().zip(1..) {
                     note(number, *argument)?;
+                    for (_, store) in self.stores_into_given(*argument).take(MOST_TOKENS) {
+                        note(
+                            self.mixed(number, self.place_hash(store.place)),
+                            store.value,
+                        )?;
+                    }
                 }
             }
             _ => {}
@@ -118,6 +124,22 @@ impl Definitions {
             list.dedup();
         }
         Ok(tokens)
+    }
+
+    /// What stands in a table that a call is given.
+    fn stores_into_given(&self, argument: Symbol) -> impl Iterator<Item = (StoreId, &Store)> {
+        let table = match argument {
+            Symbol::Definition(id) => Some(id),
+            _ => None,
+        };
+        let is_table = |id: &DefinitionId| {
+            matches!(
+                self.get(*id).map(|one| one.kind),
+                Some(ExpressionKind::Table)
+            )
+        };
+        let table = table.filter(is_table);
+        table.into_iter().flat_map(|table| self.stores_into(table))
     }
 
     /// Is it called by names alone that code does not assign: `OP.CHAT`, `CHAT`? Then the text says
@@ -153,7 +175,10 @@ impl Definitions {
             ExpressionKind::Call(call) => {
                 let given = self.list(self.call(call)?.arguments);
                 let given = given.iter().filter_map(|argument| match *argument {
-                    Symbol::Definition(id) => function(id),
+                    Symbol::Definition(id) => function(id).or_else(|| {
+                        let code = self.code_of(id)?;
+                        Some(self.mixed(code, self.content_of(*argument)))
+                    }),
                     _ => None,
                 });
                 Some(given.fold(self.call_hash(call), |all, code| self.mixed(all, code)))

@@ -116,6 +116,12 @@ impl BothDefinitions {
         constants.map(|(_, index)| index)
     }
 
+    /// Has the former text nothing that this function of the file was?
+    pub fn is_only_in_file(&self, function: FunctionInText) -> bool {
+        let made = self.made_by_file(function);
+        made.is_some_and(|made| made.former.is_none())
+    }
+
     /// The code that a function of the file had in the former text.
     pub fn former_code(&self, function: FunctionInText) -> Option<Digest> {
         let former = self.made_by_file(function)?.former?;

@@ -268,6 +268,7 @@ impl Effects<'_> {
             given,
             latitude: Latitude::Nothing,
             anchors: FxHashSet::default(),
+            under_given_keys: false,
             holders: &mut self.holders,
             narrow: false,
             narrowed: false,
@@ -302,9 +303,11 @@ impl Effects<'_> {
         writes: &[Write],
     ) -> Result<Option<Assignment>> {
         self.read_definitions(vm)?;
+        call.given.find_keys(vm, &self.past, writes)?;
         if call.label.is_none() && self.are_recorded(vm, call.function) {
             call.label = Some(self.label(vm, made, call)?);
         }
+        call.is_new = self.gives_new_function(vm, made, call)?;
         call.by_text = match self.is_recorded(vm, made, call)? {
             true => ByText::Unknown,
             false => self.by_text(vm, call)?,
@@ -316,13 +319,17 @@ impl Effects<'_> {
             Some(_) => Some(0),
             None => self.recorded_alike(vm, made, call)?,
         };
-        if recorded != Some(0) {
-            let latitudes = match call.given.names_data() {
-                true => &[Latitude::Numbers, Latitude::Data][..],
-                false => &[Latitude::Numbers],
-            };
+        let latitudes = match (recorded, call.given.names_data()) {
+            _ if found.is_some() => &[][..],
+            (Some(0), true) => &[Latitude::Data],
+            (Some(0), false) => &[],
+            (_, true) => &[Latitude::Numbers, Latitude::Data],
+            (_, false) => &[Latitude::Numbers],
+        };
+        if !latitudes.is_empty() {
             (found, cut) = self.searching(vm, made, &call.given, |search| {
                 (search.is_known, search.cut) = (recorded == Some(1), cut);
+                search.under_given_keys = recorded == Some(0);
                 let mut found = None;
                 for latitude in latitudes {
                     search.latitude = *latitude;
@@ -352,9 +359,7 @@ impl Effects<'_> {
         call: &OpenCall,
         writes: &[Write],
     ) -> Result<()> {
-        let adds = writes.iter().any(|write| vm.val(write.old).is_nil());
-        let recorded = self.recorded_alike(vm, made, call)?;
-        if !adds || recorded == Some(0) {
+        if !writes.iter().any(|write| vm.val(write.old).is_nil()) {
             return Ok(());
         }
         let mut older = None;
@@ -369,7 +374,7 @@ impl Effects<'_> {
                 older = Some(OlderRegistration::Objects(objects));
             }
         }
-        if older.is_none() && recorded.is_none() {
+        if older.is_none() {
             older = self.searching(vm, made, &call.given, |search| search.registered(writes))?;
         }
         let Some(older) = older else { return Ok(()) };
@@ -422,7 +427,10 @@ impl Effects<'_> {
             self.give_older(vm, frame, assignment, writes)?;
         }
         let label = self.label(vm, made, call)?;
-        if let Some((old, new)) = assignment.differs {
+        let differs = assignment
+            .differs
+            .or_else(|| self.exchanged(vm, call, writes));
+        if let Some((old, new)) = differs {
             let (file, line) = &call.place;
             let is_missing = |value| vm.val(value).is_nil();
             let (running, incoming) = (text::value(vm, old), text::value(vm, new));
@@ -448,12 +456,32 @@ impl Effects<'_> {
         }
         if let Some(recorded) = &mut self.recorded {
             let line = record::line(&label, call.given.digest);
-            let is_known = recorded.rename(&line, (&self.names, &self.context.title))?;
+            let keys = call.given.keys.iter();
+            let keys = keys.map(|key| Ok(text::value(vm, *key)));
+            let keys = collected(keys)?;
+            let is_known = recorded.rename(&line, (&self.names, &self.context.title), &keys)?;
             if !is_known && call.by_text != ByText::Edited {
                 self.note_taken(vm, made, call, writes)?;
             }
         }
         self.note(Registered::Before, call, label)
+    }
+
+    /// A value that stands under a key which the call was given, and another one that it was given
+    /// for that place.
+    fn exchanged(&self, vm: &Vm, call: &OpenCall, writes: &[Write]) -> Option<(Ref, Ref)> {
+        let is_given = |value| {
+            call.given.direct.contains(&vm.key_hash(value)) && !call.given.is_key(vm, value)
+        };
+        let is_it = |write: &&Write| {
+            let key = self.past.key(write.spot);
+            key.is_some_and(|key| call.given.is_key(vm, key))
+                && !vm.val(write.old).is_nil()
+                && !Search::is_object(vm.val(write.old))
+                && is_given(write.new)
+        };
+        let found = writes.iter().find(is_it);
+        found.map(|write| (write.old, write.new))
     }
 
     /// What the file gives is on record from now on (R8.4).
@@ -511,7 +539,7 @@ impl Effects<'_> {
     /// A call that registers something.
     fn note(&mut self, registered: Registered, call: &OpenCall, label: String) -> Result<()> {
         let line = record::line(&label, call.given.digest);
-        if let Some(recorded) = &mut self.recorded {
+        if let Some(recorded) = self.recorded.as_mut().filter(|_| !call.is_new) {
             recorded.take(&line);
         }
         self.calls.made.try_push((call.function, line))?;
@@ -557,18 +585,20 @@ impl Effects<'_> {
             return Ok(false);
         }
         let label = self.label(vm, made, call)?;
-        let has_line = self.has_line(&label, call) && !label.contains("{...}");
-        Ok(has_line && !self.gives_new_name(vm, made, call)?)
+        Ok(!call.is_new && self.has_line(&label, call) && !label.contains("{...}"))
     }
 
-    /// Is the call given a closure that has captured a string which only the file has? Then it is
-    /// none that the last load has made, whatever its text.
-    fn gives_new_name(
+    /// Is the call given a function that only the file has, where the file has more such calls, or
+    /// a closure that has captured a string which only the file has?
+    fn gives_new_function(
         &mut self,
         vm: &mut Vm,
         made: Creations<'_>,
         call: &OpenCall,
     ) -> Result<bool> {
+        if !self.are_recorded(vm, call.function) {
+            return Ok(false);
+        }
         for function in &call.given.held {
             let val = vm.val(*function);
             if !val.is_function()
@@ -580,6 +610,9 @@ impl Effects<'_> {
             let Some((constants, true)) = self.names.constants_of(vm, *function)? else {
                 continue;
             };
+            if self.names.is_only_in_file(vm, *function)? && self.has_more(vm, call)? {
+                return Ok(true);
+            }
             let both = self.names.texts();
             let former = both.and_then(|both| both.former_chunk.as_deref());
             let Some((file, former)) = self.chunk.zip(former) else {

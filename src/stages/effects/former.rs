@@ -208,14 +208,31 @@ impl Effects<'_> {
         Ok(texts.transpose()?.flatten().map(Box::new))
     }
 
+    /// Has the file more calls of this text than the former one? True as well where that is not
+    /// known.
+    pub(super) fn has_more(&mut self, vm: &mut Vm, call: &OpenCall) -> Result<bool> {
+        self.prepare_texts(vm)?;
+        let (Some(Some(texts)), Some(chunk), true) = (&self.texts, self.chunk, call.by_main) else {
+            return Ok(true);
+        };
+        let site = texts.site(vm, chunk, call);
+        let alike = site.and_then(|site| texts.alike.get(&site.key));
+        Ok(alike.is_none_or(|alike| alike.file > alike.former))
+    }
+
+    fn prepare_texts(&mut self, vm: &mut Vm) -> Result<()> {
+        if self.texts.is_none() {
+            self.texts = Some(self.read_texts(vm)?);
+        }
+        Ok(())
+    }
+
     /// A call that registers has ended: what do the texts say of it?
     pub(super) fn by_text(&mut self, vm: &mut Vm, call: &OpenCall) -> Result<ByText> {
         if !call.by_main {
             return Ok(ByText::Unknown);
         }
-        if self.texts.is_none() {
-            self.texts = Some(self.read_texts(vm)?);
-        }
+        self.prepare_texts(vm)?;
         let (Some(Some(texts)), Some(chunk)) = (&mut self.texts, self.chunk) else {
             return Ok(ByText::Unknown);
         };

@@ -486,6 +486,16 @@ impl FunctionNames {
         Ok(Some((constants, both.is_edited)))
     }
 
+    /// Is it certain that the text of the last load has nothing that this function of the file was?
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn is_only_in_file(&mut self, vm: &mut Vm, incoming: Ref) -> Result<bool> {
+        let code = self.digest_of_new(vm, incoming)?;
+        let both = self.texts().zip(known(vm, incoming, code)?);
+        Ok(both.is_some_and(|(both, function)| both.is_only_in_file(function)))
+    }
+
     /// The code that a function of the file had at the last load; its own, if that is not known.
     ///
     /// # Errors

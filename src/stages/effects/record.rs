@@ -142,21 +142,42 @@ impl Telling<'_> {
         let line = String::from_utf8_lossy(line);
         let label = line.split(END_OF_LABEL).next().unwrap_or_default();
         let (mut shape, mut in_string) = (String::new(), false);
-        for piece in label.split_inclusive(['"', '(', ')', ' ', ',']) {
-            let word = piece.trim_end_matches(['"', '(', ')', ' ', ',']);
+        for piece in label.split_inclusive([QUOTE, '(', ')', ' ', ',']) {
+            let word = piece.trim_end_matches([QUOTE, '(', ')', ' ', ',']);
             let kept = match in_string || self.tells(side, word) {
                 true => piece,
                 false => piece.get(word.len()..).unwrap_or(""),
             };
             shape.push_str(kept);
-            in_string ^= piece.ends_with('"');
+            in_string ^= piece.ends_with(QUOTE);
         }
         shape
     }
 }
 
+const QUOTE: char = '\u{22}';
+
+/// The function that the call of a line is of, and its arguments, as far as these are strings,
+/// numbers and names.
+fn parts(line: &str) -> (String, Vec<String>) {
+    let label = line.split(END_OF_LABEL).next().unwrap_or_default();
+    let (callee, rest) = label.split_once('(').unwrap_or((label, ""));
+    let mut arguments = Vec::new();
+    for (number, piece) in rest.split(QUOTE).enumerate() {
+        match number % 2 {
+            1 => arguments.push(format!("{QUOTE}{piece}{QUOTE}")),
+            _ => arguments.extend(piece.split([',', ')']).map(|one| one.trim().to_owned())),
+        }
+    }
+    arguments.retain(|one| !one.is_empty());
+    (callee.to_owned(), arguments)
+}
+
 /// No text of a call has it.
 const END_OF_LABEL: char = '\u{1f}';
+
+/// Lines by the function and one argument.
+type ByArgument = FxHashMap<(String, String), Vec<Vec<u8>>>;
 
 /// The calls of the module's last load.
 #[derive(Default)]
@@ -167,6 +188,8 @@ pub struct Recorded {
     pub(super) functions: FxHashSet<usize>,
     /// The lines by their shapes, for each way to tell them; made when they are first needed.
     alike: [Option<FxHashMap<String, Alike>>; 2],
+    /// The lines by the function and each argument, likewise.
+    by_argument: Option<ByArgument>,
 }
 
 /// How often a call was made, and how many of these nobody has taken off.
@@ -227,11 +250,12 @@ impl Recorded {
 
     /// A repeat that was given something else than in the last load, such as another number, counts
     /// as the call that was made then; of several as the first in the order of their texts. False
-    /// if there is none.
+    /// if there is none. `keys`: under these arguments it has put something.
     pub(super) fn rename(
         &mut self,
         line: &str,
         (names, title): (&FunctionNames, &str),
+        keys: &[String],
     ) -> Result<bool> {
         if self.has(line) {
             return Ok(true);
@@ -244,6 +268,9 @@ impl Recorded {
                 other = last.map(|line| copied(line)).transpose()?;
             }
         }
+        if other.is_none() {
+            other = self.under_keys(line, keys)?;
+        }
         let Some(other) = other else {
             return Ok(false);
         };
@@ -254,6 +281,36 @@ impl Recorded {
         let renamed = self.calls.entry(copied(line.as_bytes())?);
         renamed.or_default().left += 1;
         Ok(true)
+    }
+
+    /// A call of the same function that nobody has taken off, and that was given these keys.
+    fn under_keys(&mut self, line: &str, keys: &[String]) -> Result<Option<Vec<u8>>> {
+        let Some(first) = keys.first() else {
+            return Ok(None);
+        };
+        if self.by_argument.is_none() {
+            let mut by_argument = ByArgument::default();
+            for line in self.calls.keys() {
+                let (callee, arguments) = parts(&String::from_utf8_lossy(line));
+                for argument in arguments {
+                    by_argument.try_reserve(1)?;
+                    let lines = by_argument.entry((callee.clone(), argument)).or_default();
+                    lines.try_push(copied(line)?)?;
+                }
+            }
+            self.by_argument = Some(by_argument);
+        }
+        let (callee, _) = parts(line);
+        let lines = self.by_argument.as_mut();
+        let lines = lines.and_then(|lines| lines.get_mut(&(callee, first.clone())));
+        let Some(lines) = lines else { return Ok(None) };
+        lines.retain(|line| self.calls.get(line).is_some_and(|count| count.left > 0));
+        let has_all = |line: &&Vec<u8>| {
+            let (_, arguments) = parts(&String::from_utf8_lossy(line));
+            keys.iter().all(|key| arguments.contains(key))
+        };
+        let found = lines.iter().filter(has_all).min();
+        found.map(|line| copied(line)).transpose()
     }
 
     /// How many calls of this text, numbers apart, the load made; none if each of them has been

@@ -67,6 +67,9 @@ pub struct Search<'a> {
     /// What stands under a string or number that the call itself was given, and what stood there,
     /// by address, where given data may differ.
     pub anchors: FxHashSet<(usize, usize)>,
+    /// What differs has to stand under these: the last load has made no such call, and under one
+    /// key there is one registration.
+    pub under_given_keys: bool,
     /// Which entries of large tables hold functions of the module's own; and, for data, all
     /// records.
     pub holders: &'a mut FxHashMap<(u32, bool), Holders>,
@@ -103,8 +106,7 @@ pub enum Latitude {
     Nothing,
     /// Numbers that were given.
     Numbers,
-    /// What stands in tables that were given, if the call was given a string or number besides,
-    /// which is the same.
+    /// What else was given, if the call was given a string or number besides, which is the same.
     Data,
     /// The function's code and name as well.
     Code,
@@ -185,6 +187,9 @@ pub struct CallArguments {
     values: FxHashMap<(Kind, u64), (Ref, usize)>,
     /// Strings and numbers that are arguments themselves, by identity.
     pub direct: FxHashSet<(Kind, u64)>,
+    /// Those of them under which the call has put something: they tell which registration it is,
+    /// and the others say something about it.
+    pub keys: Vec<Ref>,
     /// The same as `values` but for booleans, each as often as it was given, and objects of the
     /// load.
     pub held: Vec<Ref>,
@@ -218,9 +223,25 @@ impl CallArguments {
         known.map_or(0, |(_, times)| *times)
     }
 
-    /// Does a name or number tell which registration it is that the given tables say something of?
+    /// Notes the [`CallArguments::keys`].
+    pub fn find_keys(&mut self, vm: &Vm, past: &Past, writes: &[Write]) -> Result<()> {
+        for write in writes {
+            let key = past.key(write.spot).unwrap_or_default();
+            if self.direct.contains(&vm.key_hash(key)) && !self.is_key(vm, key) {
+                self.keys.try_push(key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Is it one of the [`CallArguments::keys`]? (There are hardly ever two.)
+    pub fn is_key(&self, vm: &Vm, value: Ref) -> bool {
+        self.keys.iter().any(|key| vm.same(*key, value))
+    }
+
+    /// May a name or number tell which registration it is that the rest says something of?
     pub fn names_data(&self) -> bool {
-        !self.direct.is_empty() && !self.tables.is_empty()
+        !self.direct.is_empty() && !self.tables.is_empty() || self.direct.len() > 1
     }
 }
 
@@ -712,14 +733,18 @@ impl Search<'_> {
     }
 
     /// May what was given be another value, in a table that was given or elsewhere? A string or
-    /// number that is an argument itself tells which registration it is; what stands in a table
-    /// tells something about it. Of a record that the callee has made of that (a class of its
-    /// fields) the program may have more places, which the file's is to have as well.
+    /// number that is an argument itself tells which registration it is, unless another one does,
+    /// under which something stands; what stands in a table tells something about it. Of a record
+    /// that the callee has made of that (a class of its fields) the program may have more places,
+    /// which the file's is to have as well.
     fn may_differ(&self, given: Ref, in_given: bool) -> bool {
         match self.latitude {
             Latitude::Nothing => false,
             Latitude::Numbers => self.vm.kind(given) == Kind::Number,
-            Latitude::Data | Latitude::Code => in_given && !self.is_direct(given),
+            Latitude::Data | Latitude::Code if self.is_direct(given) => {
+                !self.given.keys.is_empty() && !self.given.is_key(self.vm, given)
+            }
+            Latitude::Data | Latitude::Code => in_given,
         }
     }
 

@@ -226,7 +226,7 @@ impl Search<'_> {
                 && found.pairs.iter().any(|(new, _)| is_data(*new));
             is_certain = false;
         }
-        if self.latitude == Latitude::Data && !is_certain {
+        if self.latitude == Latitude::Data && (!is_certain || self.under_given_keys) {
             // Nothing but the data tells: they have to stand under the very name that was given.
             let vm = &self.vm;
             mine &= found.pairs.iter().any(|(new, old)| {
