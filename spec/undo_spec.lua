@@ -234,6 +234,68 @@ describe("hotreload.undo (R7.3)", function()
     assert.same(before, { N.data.saved(), bus.list[1]() })
   end)
 
+  it("takes back data under the keys of functions", function()
+    local function version(n)
+      return ([[
+        local M, info = {}, {}
+        function M.hit() return @ end
+        info[M.hit] = "hits @"
+        function M.help() return info[M.hit] end
+        return M
+      ]]):gsub("@", n)
+    end
+    local N = app:module("n", version(1))
+    app:reloaded("n", { source = version(2), data = "replace" })
+    assert.equal("hits 2", N.help())
+    assert.is_true(undo "n")
+    assert.equal("hits 1", N.help())
+  end)
+
+  describe("leaves what other modules have:", function()
+    local function version(module, n)
+      local text = ({
+        lib = "return { by = function() return '@' end }",
+        map = [[
+          local by, Map = require("lib").by, {}
+          function Map.get() return "@" .. by() end
+          return Map
+        ]],
+        multi = [[
+          local by, Multi = require("lib").by, {}
+          for key, value in pairs(require "map") do Multi[key] = value end
+          function Multi.own() return "@" .. by() end
+          return Multi
+        ]],
+      })[module]
+      return (text:gsub("@", n))
+    end
+    local all, map, multi = { "lib", "map", "multi" }, nil, nil
+    local function state() return map.get() .. " " .. multi.own() .. " " .. multi.get() end
+    before_each(function()
+      local modules = {}
+      for i, name in ipairs(all) do modules[i] = app:module(name, version(name, 1)) end
+      map, multi = modules[2], modules[3]
+      for _, name in ipairs { "lib", "map" } do app:write(name, version(name, 2)) end
+      assert(app:reload { "lib", "map" })
+      assert.equal("22 11 12", state())
+      for _, name in ipairs(all) do app:write(name, version(name, 3)) end
+      assert(app:reload(all))
+      assert.equal("33 33 33", state())
+    end)
+
+    it("of a list of modules, which was reloaded in part before", function()
+      assert.is_true(undo(all))
+      assert.equal("22 11 12", state())
+    end)
+
+    it("of one module alone", function()
+      assert.is_true(undo "multi")
+      assert.equal("33 11 13", state())
+      assert.is_true(undo "map")
+      assert.equal("22 11 12", state())
+    end)
+  end)
+
   it("is refused while the module's hook runs", function()
     local source = V2:gsub("return M%s*$", "function M.__hotfix() coroutine.yield() end return M")
     local thread = coroutine.create(function() return app:reload("m", { source = source }) end)

@@ -33,11 +33,12 @@ pub trait WayBack: Sized {
     /// [`Error::Memory`].
     fn plan(vm: &mut Vm, entry: Ref, back: Ref, own: Ref) -> Result<Self>;
 
-    /// Plans it for the places of the module `name` alone. `ops` is what its reload has done.
+    /// Plans it for the places of the entry's module alone. `ops` is what its reload has done, and
+    /// is undone by now.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    fn plan_near(vm: &mut Vm, ops: &[Op], name: Ref, own: Ref) -> Result<Self>;
+    fn plan_near(vm: &mut Vm, ops: &[Op], entry: Ref, own: Ref) -> Result<Self>;
 
     /// Goes it, all of it or nothing. What was done on it is added to `done`.
     ///
@@ -309,8 +310,7 @@ unsafe fn plan_near<W: WayBack>(
     (index, own): (c_int, c_int),
 ) -> Result<W> {
     let (entry, own) = (vm.argument(index)?, vm.argument(own)?);
-    let name = vm.index(entry, Undo::Name.at())?;
-    W::plan_near(vm, &write::frozen(words)?, name, own)
+    W::plan_near(vm, &write::frozen(words)?, entry, own)
 }
 
 /// Undoes as much of an entry as there is memory for. `[-0, +n, -]`
@@ -328,8 +328,8 @@ unsafe fn most<W: WayBack>(l: *mut lua_State, index: c_int, own: c_int) -> Resul
                 let frozen = ffi::lua_gettop(l);
                 let is_near = transaction == Undo::Transaction && matches!(way_back, Ok(None));
                 let undone = Vm::thaw(l, frozen).and_then(|(mut vm, words)| {
-                    let way = is_near.then(|| plan_near::<W>(&mut vm, &words, (index, own)));
                     let lost = write::undo_frozen(&mut vm, PERMIT, &words)?;
+                    let way = is_near.then(|| plan_near::<W>(&mut vm, &words, (index, own)));
                     let way = way.map(|way| way?.go(&mut vm, PERMIT, &mut Vec::new()));
                     Ok(lost + usize::from(matches!(way, Some(Err(_)))))
                 });
@@ -403,12 +403,10 @@ unsafe fn go_back<W: WayBack>(
             if ffi::lua_rawgeti(l, index, transaction.at()) == ffi::LUA_TTABLE {
                 let (mut vm, words) = Vm::thaw(l, ffi::lua_gettop(l))?;
                 let is_near = transaction == Undo::Transaction && way_back.is_none();
-                let way = is_near.then(|| plan_near::<W>(&mut vm, &words, (index, 2)));
-                let way = way.transpose()?;
                 let ops = write::undo_whole(&mut vm, PERMIT, &words)?;
                 gone.push((vm, ops)); // there is room
-                if let (Some(way), Some((vm, ops))) = (way, gone.last_mut()) {
-                    way.go(vm, PERMIT, ops)?;
+                if let Some((vm, ops)) = gone.last_mut().filter(|_| is_near) {
+                    plan_near::<W>(vm, &words, (index, 2))?.go(vm, PERMIT, ops)?;
                 }
             }
         }

@@ -10,11 +10,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{BACK, HANDLE, SweepPlan, TABLES, bookkeeping, plan};
 use crate::lua::heap::{Heap, Hit, Place};
-use crate::lua::layout::{LayoutElement as _, Own};
+use crate::lua::layout::{LayoutElement as _, Own, Undo};
 use crate::lua::undo::WayBack;
-use crate::lua::vm::{KeyValue, Ref, SourceId, Val, Vm};
+use crate::lua::vm::{KeyValue, Ref, Val, Vm};
 use crate::lua::write::{Op, Permit};
 use crate::model::lineage::Lineage;
+use crate::model::ownership::Ownership;
 use crate::stages::snapshot::Modules;
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
@@ -53,15 +54,17 @@ impl WayBack for SweepPlan {
         Ok(found)
     }
 
-    fn plan_near(vm: &mut Vm, ops: &[Op], name: Ref, own: Ref) -> Result<SweepPlan> {
+    fn plan_near(vm: &mut Vm, ops: &[Op], entry: Ref, own: Ref) -> Result<SweepPlan> {
         let mut found = SweepPlan::default();
         let lineage = vm.index(own, Own::Lineage.at())?;
         let lineage = Lineage::in_table(vm, lineage)?;
-        let former = FormerFunctions::of(vm, ops, lineage)?;
+        let mut ownership = ownership_of(vm, entry)?;
+        let former = FormerFunctions::of(vm, ops, lineage, &mut ownership)?;
         if former.functions.is_empty() {
             return Ok(found);
         }
-        let hits = ModuleWalk::new(vm, &former, own)?.walk(vm, ops, name)?;
+        let name = vm.index(entry, Undo::Name.at())?;
+        let hits = ModuleWalk::new(vm, &former, ownership, own)?.walk(vm, ops, name)?;
         let mut resolve = |vm: &mut Vm, value| Ok(former.get(vm, value).unwrap_or(value));
         plan(vm, &hits, &mut found, &mut resolve, &mut |_, _| Ok(false))?;
         Ok(found)
@@ -75,7 +78,22 @@ impl WayBack for SweepPlan {
     }
 }
 
-/// The functions whose places a reload has given to others.
+/// Which functions are those of an entry's module: the source names before its reload and behind
+/// it tell.
+fn ownership_of(vm: &mut Vm, entry: Ref) -> Result<Ownership> {
+    let mut ownership = Ownership::default();
+    let record = vm.index(entry, Undo::Record.at())?;
+    let key = vm.string(b"source")?;
+    for source in [vm.index(entry, Undo::Source.at())?, vm.get(record, key)?] {
+        if let Some(name) = vm.bytes(source)? {
+            ownership.add(name)?;
+        }
+    }
+    Ok(ownership)
+}
+
+/// The functions of the module whose places a reload has given to others. What it replaced of other
+/// modules is no choice among its own: that is theirs to take back.
 struct FormerFunctions {
     lineage: Lineage,
     /// By the address of what has taken the place; the function itself by its own.
@@ -87,7 +105,12 @@ struct FormerFunctions {
 }
 
 impl FormerFunctions {
-    fn of(vm: &Vm, ops: &[Op], lineage: Lineage) -> Result<FormerFunctions> {
+    fn of(
+        vm: &mut Vm,
+        ops: &[Op],
+        lineage: Lineage,
+        ownership: &mut Ownership,
+    ) -> Result<FormerFunctions> {
         let mut former = FormerFunctions {
             lineage,
             functions: FxHashMap::default(),
@@ -97,7 +120,10 @@ impl FormerFunctions {
         for Op { new, .. } in ops {
             former.placed.try_insert_value(vm.val(*new).addr, ())?;
         }
-        for Op { old, new, .. } in ops.iter().filter(|op| vm.val(op.old).is_function()) {
+        for Op { old, new, .. } in ops {
+            if !ownership.has_function(vm, *old)? {
+                continue;
+            }
             former.functions.try_insert_value(vm.val(*old).addr, *old)?;
             if let Some(number) = lineage.of(vm, *old) {
                 former.by_lineage.try_insert_value(number, *old)?;
@@ -129,8 +155,8 @@ impl FormerFunctions {
 struct ModuleWalk<'a> {
     former: &'a FormerFunctions,
     modules: Modules,
-    /// The source names of the module's functions.
-    sources: FxHashSet<SourceId>,
+    /// Which functions are the module's.
+    ownership: Ownership,
     /// Addresses of what was met, and of what is not entered.
     seen: FxHashSet<usize>,
     /// What is to be looked at, and how many external functions it is in.
@@ -141,22 +167,22 @@ struct ModuleWalk<'a> {
 }
 
 impl<'a> ModuleWalk<'a> {
-    fn new(vm: &mut Vm, former: &'a FormerFunctions, own: Ref) -> Result<ModuleWalk<'a>> {
+    fn new(
+        vm: &mut Vm,
+        former: &'a FormerFunctions,
+        ownership: Ownership,
+        own: Ref,
+    ) -> Result<ModuleWalk<'a>> {
         let loaded = vm.registry(c"_LOADED")?;
-        let (mut seen, mut sources) = (FxHashSet::default(), FxHashSet::default());
+        let mut seen = FxHashSet::default();
         let globals = vm.globals()?;
         for table in bookkeeping(vm, own)?.into_iter().chain([loaded, globals]) {
             seen.try_insert_value(vm.val(table).addr, ())?;
         }
-        for function in former.functions.values() {
-            if let Some(info) = vm.info(*function)?.filter(|info| info.lua) {
-                sources.try_insert_value(info.source, ())?;
-            }
-        }
         Ok(ModuleWalk {
             former,
             modules: Modules::of(vm, loaded)?,
-            sources,
+            ownership,
             seen,
             queue: VecDeque::new(),
             left: MOST_ENTRIES,
@@ -243,7 +269,7 @@ impl<'a> ModuleWalk<'a> {
         let Some(info) = vm.info(function)?.filter(|info| info.lua) else {
             return Ok(());
         };
-        let depth = match self.sources.contains(&info.source) {
+        let depth = match self.ownership.owns(vm, function, &info)? {
             true => 0,
             false => depth + 1,
         };
