@@ -853,6 +853,15 @@ describe("what the program removed (R5.3)", function()
     assert.same({ a = 1, b = 2, c = 3 }, M)
   end)
 
+  it("is new in the file where the program removed it after the file did", function()
+    local M = app:module("n", "return { a = 1, b = { x = 1 }, c = 1 }")
+    for _ = 1, 2 do app:update("n", "return { c = 1 }") end
+    assert.same({ a = 1, b = { x = 1 }, c = 1 }, M)
+    M.a, M.b, M.c = nil, nil, nil
+    app:update("n", "return { a = 2, b = { x = 2 }, c = 1 }")
+    assert.same({ a = 2, b = { x = 2 } }, M)
+  end)
+
   it("stays away among the globals, until the module is loaded anew", function()
     app:update("m", "RATE, Box = 1, Box or {} Box.a = 1 function go() end function stop() end")
     _G.RATE, _G.Box.a, _G.go = nil, nil, nil

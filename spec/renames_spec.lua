@@ -75,6 +75,49 @@ describe("a renamed variable (R4.1)", function()
     end)
   end
 
+  describe("a field, whose former name gets another table later,", function()
+    local V1 = [[
+      local M, hit = {}, function(x) return "hit @" .. x end
+      M.old = { hit = hit, seen = {} }
+      return M
+    ]]
+    local V2 = V1:gsub("M.old", "M.new"):gsub("@", 2)
+    local V3 = V2:gsub("return M%s*$", "M.old = { slide = hit } return M"):gsub("2", 3)
+    for _, scope in ipairs { "module", "vm" } do
+      for _, data in ipairs { "keep", "merge", "replace" } do
+        it("leaves nothing of the first one there, " .. scope .. ", " .. data, function()
+          local M = app:module("m", V1)
+          M.old.seen[1] = "ann"
+          for _ = 1, 2 do app:update("m", V2, { scope = scope, data = data }) end
+          assert.equal("hit 2!", M.new.hit "!")
+          local new = M.new
+          local report = app:update("m", V3, { scope = scope, data = data, strict = true })
+          assert.same({}, report.warnings)
+          assert.same({ slide = M.new.hit }, M.old)
+          assert.equal("hit 3!", M.new.hit "!")
+          assert.equal(new, M.new)
+        end)
+      end
+    end
+
+    it("keeps what the program has put there", function()
+      local M = app:module("m", V1)
+      app:update("m", V2)
+      M.old = { mine = true }
+      app:update("m", V3)
+      assert.is_true(M.old.mine)
+    end)
+
+    it("goes with a later merge, and otherwise stays", function()
+      local M = app:module("m", V1)
+      for _ = 1, 3 do app:update("m", V2) end
+      assert.equal(M.new, M.old)
+      app:update("m", V2, { data = "merge" })
+      assert.is_nil(M.old)
+      assert.equal("hit 2!", M.new.hit "!")
+    end)
+  end)
+
   it("is undone with the reload", function()
     local M = app:module("m", "local M = { hp = 1 } return M")
     M.hp = 5

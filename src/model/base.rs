@@ -194,6 +194,12 @@ impl RecordedPlace {
         Path(mix(self.0 ^ 0x726f_7773))
     }
 
+    /// What stays in this place of what an earlier file had there, where the last one had nothing,
+    /// is on record here.
+    pub fn left(self) -> RecordedPlace {
+        RecordedPlace(mix(self.0 ^ 0x6c65_6674))
+    }
+
     fn first_word(self) -> u64 {
         self.0 >> (u64::BITS - PLACE_BITS) << (u64::BITS - PLACE_BITS)
     }

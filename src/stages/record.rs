@@ -1108,7 +1108,8 @@ impl<'a> Recorder<'a> {
             .unwrap_or(held))
     }
 
-    /// Data that the file has no longer, and that stays as the file had it: so does its record.
+    /// Data that the file has no longer, and that stays as the file had it: so does its record. Of a
+    /// table that it has elsewhere by now, only what the place is left with stays.
     fn file_lacks(&mut self) -> Result<()> {
         for i in 0..self.tables.len() {
             let Some((met, old, old_path, is_list)) = self
@@ -1143,26 +1144,37 @@ impl<'a> Recorder<'a> {
                     continue;
                 }
                 let (known, place) = (old_path.place(key), met.path.place(key));
-                if entry.new.is_table() && self.base.is_there(known) {
+                let is_known = self.base.is_there(known) || self.base.is_there(known.left());
+                if entry.new.is_table() && is_known {
                     tables.try_push((known, place, cursor.keep_pair(self.vm)?.value))?;
                 } else if let Some(digest) = cursor.value_digest(self.vm)
                     && self.base.had(known, Some(digest))
                 {
-                    self.words.try_push(place.word(Held::scalar(digest)))?;
+                    let held = Held::scalar(digest);
+                    self.words.try_push(place.word(held))?;
+                    self.words.try_push(place.left().word(held))?;
                     more += 1;
                 }
             }
             for (known, place, table) in tables {
-                let held = self.running(table);
-                let held = held.filter(|held| self.base.is(known, *held));
-                if let Some(held) = held
-                    && !self.is_answered(self.vm.val(table).addr)?
-                    && self.is_as_loaded(held, known, table)?
-                {
-                    self.words.try_push(place.word(held))?;
-                    self.row_stays(held, [known, place], table)?;
-                    more += 1;
+                let Some(held) = self.running(table) else {
+                    continue;
+                };
+                let is_elsewhere = self.is_answered(self.vm.val(table).addr)?;
+                let was_left = is_elsewhere && self.base.is(known.left(), held);
+                if !was_left && !self.base.is(known, held) {
+                    continue;
                 }
+                if is_elsewhere {
+                    self.words.try_push(place.left().word(held))?;
+                } else if self.is_as_loaded(held, known, table)? {
+                    self.words.try_push(place.word(held))?;
+                    self.words.try_push(place.left().word(held))?;
+                    self.row_stays(held, [known, place], table)?;
+                } else {
+                    continue;
+                }
+                more += 1;
             }
             if let Some(walked) = self.tables.get_mut(i) {
                 walked.keys += more;

@@ -235,7 +235,8 @@ impl Pairer<'_> {
         };
         let (new, old) = (entry.new_val, entry.old_val);
         if action == Action::Add {
-            let removed = self.out.base.is_there(place);
+            let base = &self.out.base;
+            let removed = base.is_there(place) && !base.is_there(place.left());
             return Ok(if removed { Action::Keep } else { Action::Add });
         }
         let follows = (is_scalar(new)
@@ -413,7 +414,9 @@ impl Pairer<'_> {
             }
             let index = cursor.key_integer(self.vm);
             let place = self.walked_place(&cursor, path);
-            let Some(place) = place.filter(|place| self.out.base.is_there(*place)) else {
+            let base = &self.out.base;
+            let is_known = |place: &RecordedPlace| base.is_there(*place) || base.is_there(place.left());
+            let Some(place) = place.filter(is_known) else {
                 continue;
             };
             if !self.is_listed(old, index) {
@@ -425,7 +428,8 @@ impl Pairer<'_> {
             // a reference to one that the file takes up (R5.13).
             let is_elsewhere = self.tables.is_answer(self.vm.val(entry.value).addr)
                 || self.is_reference_to_kept(entry.value, old, entry.key);
-            let moves = is_elsewhere && self.is_object_as_loaded(place, entry.value);
+            let is_left = |place| self.is_object_as_loaded(place, entry.value);
+            let moves = is_elsewhere && (is_left(place) || is_left(place.left()));
             if moves || self.is_as_loaded(place, entry.value)? {
                 self.remove(old, site, entry)?;
             }

@@ -591,7 +591,9 @@ impl Pairer<'_> {
         old: Ref,
         new: Ref,
     ) -> Result<Option<Touched>> {
-        let Some(recorded) = place.and_then(|place| self.out.base.get(place)) else {
+        let base = &self.out.base;
+        let of_place = |place: RecordedPlace| base.get(place).or_else(|| base.get(place.left()));
+        let Some(recorded) = place.and_then(of_place) else {
             return Ok(None);
         };
         let is_recorded =
