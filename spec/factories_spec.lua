@@ -87,3 +87,48 @@ describe("what a factory was given (R4.7)", function()
     assert.equal("sword10/20#1", M.sword())
   end)
 end)
+
+describe("A function that the chunk makes of a text (R3.2)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  local places = {
+    ["a local"] = "local run = LOAD",
+    ["a local that the chunk assigns"] = "local run run = LOAD",
+    ["a local that a function assigns"] = "local run = LOAD function M.set(f) run = f end",
+    ["a field"] = "M.run = LOAD local function run() return M.run() end",
+  }
+  for place, text in pairs(places) do
+    for _, scope in ipairs { "module", "vm" } do
+      it("follows the file and keeps its state: " .. place .. ", scope " .. scope, function()
+        local function version(n)
+          local made = "load('local n = 0 return function() n = n + 1 return n, @ end')()"
+          return ("local M = {} " .. text .. " function M.call() return run() end return M")
+            :gsub("LOAD", made):gsub("@", n)
+        end
+        local M = app:module("m", (version(1)))
+        assert.same({ 1, 1 }, { M.call() })
+        assert.equal(1, app:update("m", (version(2)), { scope = scope }).functions.replaced)
+        assert.same({ 2, 2 }, { M.call() })
+        assert.equal(0, app:update("m", (version(2)), { scope = scope }).functions.replaced)
+        assert.same({ 3, 2 }, { M.call() })
+      end)
+    end
+  end
+
+  it("stays where the program has put another one", function()
+    local function version(n)
+      return ([[
+        local M, run = {}, load "return @"
+        function M.set(f) run = f end
+        function M.call() return run() end
+        return M
+      ]]):gsub("@", n)
+    end
+    local M = app:module("m", (version(1)))
+    M.set(function() return "chosen" end)
+    app:update("m", (version(2)))
+    assert.equal("chosen", M.call())
+  end)
+end)

@@ -535,7 +535,7 @@ impl Pairer<'_> {
     fn match_upvalues(&mut self, f1: u32, f2: u32) -> Result<()> {
         let are_own = matches!(
             (self.out.old.get(f1 as usize), self.out.new.get(f2 as usize)),
-            (Some(old), Some(new)) if old.own && new.own
+            (Some(old), Some(new)) if old.own && new.own || self.are_same(old.at, new.at)
         );
         if !are_own && !self.are_twins(f1, f2)? {
             return Ok(());

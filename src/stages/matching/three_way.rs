@@ -373,6 +373,9 @@ impl Pairer<'_> {
         if pair.fate == CellFate::Merge && !self.are_paired(pair.old_value, pair.new_value) {
             pair.fate = CellFate::Refer;
         }
+        if pair.fate == CellFate::Keep && self.answers_in_cell(&pair) {
+            pair.fate = CellFate::Take;
+        }
         let pair = &pair;
         let is_asked = match pair.fate {
             CellFate::Refer => true,
@@ -452,6 +455,13 @@ impl Pairer<'_> {
             }
             _ => stays,
         })
+    }
+
+    /// Do functions of others in two cells answer to each other? Their definitions say so
+    /// (`local run = load("return …")()`), once all is matched.
+    fn answers_in_cell(&self, pair: &CellPair) -> bool {
+        let answer = self.out.answer(self.vm, self.vm.val(pair.old_value).addr);
+        answer.is_some_and(|answer| self.vm.val(answer) == self.vm.val(pair.new_value))
     }
 
     /// An external function in a variable may be the program's choice (`constants`).
