@@ -57,6 +57,31 @@ describe("removed = 'drop' (R5.2)", function()
     assert.equal(old, M.old)
   end)
 
+  it("takes out a former name: what is local by now, and what was renamed", function()
+    local N = app:module("n", [[
+      local N = { on = {} }
+      function N.manage(x) return x .. " old" end
+      function N.login(x) return x .. " in" end
+      N.on.login = N.login
+      function N.update(x) return N.manage(x) end
+      return N
+    ]])
+    N.mine, N.update_again = N.manage, N.update
+    local report = app:update("n", [[
+      local N = { on = {} }
+      local function manage(x) return x .. " new" end
+      function N.enter(x) return x .. " in" end
+      N.on.login = N.enter
+      function N.update(x) return manage(x) end
+      return N
+    ]], { removed = "drop", report = "full" })
+    assert.same({ "n.login", "n.manage" }, report.paths.functions.dropped)
+    assert.is_nil(N.manage)
+    assert.is_nil(N.login)
+    assert.same({ "a in", "a in" }, { N.enter "a", N.on.login "a" })
+    assert.same({ "a new", "a new", "a new" }, { N.update "a", N.update_again "a", N.mine "a" })
+  end)
+
   it("leaves what the program has put there", function()
     local patch = function() return "patched" end
     M.old = patch

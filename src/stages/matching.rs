@@ -574,6 +574,7 @@ pub fn pair(
         vm,
         context,
         replace_data: options.data == Data::Replace,
+        drops: options.drop,
         tells: options.full,
         merges,
         places: Places::default(),
@@ -643,6 +644,8 @@ struct Pairer<'a> {
     loaded: &'a mut Loaded,
     out: Pairing,
     replace_data: bool,
+    /// Functions that the file lacks go (R5.2).
+    drops: bool,
     /// R10.6: why things are matched is told.
     tells: bool,
     /// R8: what the program did not change follows the file.

@@ -243,7 +243,8 @@ impl Pairer<'_> {
             && !self.vm.val(slot.key).is_table() // the file has its own table as the key
             && !self.tables.is_exact(self.vm.val(slot.table).addr) // it goes already (R8)
             && !self.is_listed(slot.table, self.vm.integer(slot.key))
-            && (self.is_reference_to_kept(slot.old, slot.table, slot.key)
+            && (self.drops && self.vm.kind(slot.old) == Kind::Function
+                || self.is_reference_to_kept(slot.old, slot.table, slot.key)
                 || self.is_override_gone(slot)?);
         Ok(match self.vm.kind(slot.old) {
             _ if goes => Action::Remove,
