@@ -40,8 +40,15 @@ TEXTS.wide = [[
   function M.set(v) M.wide.value = v end
   return M
 ]]
+-- Numbers that are names, as those of a map are.
+TEXTS.map = [[
+  local M = { map = { "first", [5] = %s, [10] = "tenth" } }
+  function M.get() return M.map[5] end
+  function M.set(v) M.map[5] = v end
+  return M
+]]
 local PATHS = { variable = "m.get@value", field = "m.value", row = "m.rows[1].data.value",
-  wide = "m.wide.value" }
+  wide = "m.wide.value", map = "m.map[5]" }
 
 describe("a place whose kind the file changes (R6)", function()
   local app

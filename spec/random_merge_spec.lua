@@ -102,7 +102,8 @@ local function merged(base, running, file, path, conflicts)
       elseif f == nil then
         if not same(r, b) then result[k] = r end -- gone from the file
       else
-        local two = kind(r) and kind(f) and kind(r) ~= kind(f) and math.type(k) ~= "integer"
+        local two = kind(r) and kind(f) and kind(r) ~= kind(f)
+          and (math.type(k) ~= "integer" or b ~= nil)
         -- A table goes on by the name of its place.
         local says_again = same(f, b) or type(f) == "table" and type(b) == "table"
         if two and not says_again and not same(r, b) then conflicts[#conflicts + 1] = there end

@@ -200,7 +200,7 @@ struct RecordEntry {
     known: Option<RecordedPlace>,
     /// It stands in a list, or in a row of one.
     in_list: bool,
-    /// Its key is an integer: plain data stay there exactly as they run.
+    /// It is an element of a list, where plain data stay exactly as they run.
     is_element: bool,
     new: Ref,
     old: Ref,
@@ -657,6 +657,8 @@ impl<'a> Recorder<'a> {
         let list = pairing.and_then(|pairing| pairing.recorded.get(&address));
         let is_list = list.is_some();
         let (elements, stays) = list.map_or((&[][..], &[][..]), |it| (&it.elements, &it.stays));
+        let end = pairing.and_then(|it| it.listed.get(&self.vm.val(old).addr).copied());
+        let end = end.unwrap_or_default();
         let (elements, stays) = (copied(elements)?, copied(stays)?);
         let mut keys = stays.len();
         let mut indices = Indices::default();
@@ -712,7 +714,7 @@ impl<'a> Recorder<'a> {
                         place,
                         known: old_path.map(|path| path.place(key)),
                         in_list: row.is_some() || integer.is_some(),
-                        is_element: integer.is_some(),
+                        is_element: integer.is_some_and(|index| (1..=end).contains(&index)),
                         new,
                         old,
                     };

@@ -93,12 +93,15 @@ impl Pairer<'_> {
         let [has_function, is_file_function] =
             [old, new].map(|value| self.vm.kind(value) == Kind::Function);
         let is_own = has_function && self.is_own_function(old)?;
-        // With `replace`, data that stays wraps itself; in a list all but the module's functions
-        // stays exactly as it runs. A table that others made callable, and that wraps nothing, is
+        let index = self.vm.integer(slot.key);
+        let is_known = place.is_some_and(|place| self.out.base.is_there(place));
+        let is_element = index.is_some() && !is_known || self.is_listed(slot.table, index);
+        // With `replace`, data that stays wraps itself. In a list all but the module's functions
+        // stays exactly as it runs, and so it does under an integer of which nothing is on record. A table that others made callable, and that wraps nothing, is
         // in conflict in any case (`wrappers`).
         let stays = match is_own || is_file_function {
             true => slot.action == Action::Conflict && self.is_callable_of_others(old)?,
-            false => self.replace_data && !has_function || self.vm.integer(slot.key).is_some(),
+            false => self.replace_data && !has_function || is_element,
         };
         if stays {
             return Ok(slot.action);
