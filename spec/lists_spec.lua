@@ -331,6 +331,46 @@ for _, scope in ipairs { "module", "vm" } do
       assert.same({ "quit new", "say new", "hit new" }, names)
     end)
 
+    for how, made in pairs {
+      ["of a loop"] = "function() r.hits = (r.hits or 0) + 1 return r.name .. r.hits .. '@' end",
+      ["of a factory"] = "make(r)",
+    } do
+      it("closures " .. how .. " over rows, by what the rows say", function()
+        local function version(tag, ...)
+          local rows = {}
+          for i, name in ipairs { ... } do
+            rows[i] = ("{ name = %q, kind = 'all', v = %d }"):format(name, name:byte())
+          end
+          return (([[
+            local M, shared = { on = {} }, { name = "shared" }
+            local function make(r)
+              return function()
+                r.hits = (r.hits or 0) + 1
+                return shared and r.name .. r.hits .. "@"
+              end
+            end
+            for _, r in ipairs { ROWS } do M.on[#M.on + 1] = MADE end
+            return M
+          ]]):gsub("MADE", made):gsub("@", tag):gsub("ROWS", table.concat(rows, ", ")))
+        end
+        local M = app:module("m", version("", "a", "b", "c"))
+        local function all()
+          local said = {}
+          for i, f in ipairs(M.on) do said[i] = f() end
+          return table.concat(said, " ")
+        end
+        assert.equal("a1 b1 c1", all())
+        local options = { scope = scope, strict = true }
+        app:update("m", version("!", "a", "z", "b", "c"), options)
+        assert.equal("a2! z1! b2! c2!", all())
+        app:update("m", version("?", "c", "a", "z", "b"), options)
+        assert.equal("c3? a3? z2? b3?", all())
+        table.remove(M.on, 2)
+        app:update("m", version(".", "c", "a", "z", "b"), options)
+        assert.equal("c4. z3. b4.", all())
+      end)
+    end
+
     it("lists in lists, upvalues, metatables and globals", function()
       rawset(_G, "LISTS_SPEC", nil)
       local text = [[

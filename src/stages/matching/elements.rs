@@ -232,26 +232,56 @@ impl Pairer<'_> {
             let Some(upvalue) = self.vm.upvalue(function, i) else {
                 break;
             };
-            let tokens = match upvalue.value.kind {
-                Kind::String => &mut element.hints,
-                Kind::Number => &mut element.numbers,
-                _ => continue,
-            };
-            if profile.assigned.has(i - 1) {
+            let kind = upvalue.value.kind;
+            if profile.assigned.has(i - 1)
+                || !matches!(kind, Kind::String | Kind::Number | Kind::Table)
+                || kind == Kind::Table && !self.identity.is_upvalue_given(self.vm, (function, i), side)
+            {
                 continue;
             }
             let mark = self.vm.held();
             let value = self.vm.upvalue_value(function, i)?;
-            let digest = self.vm.digest(value);
+            let name = (self.vm).with_upvalue_name(function, i, |name| self.vm.digest_of(name));
+            let digest = |digest| Held::scalar(digest).bits();
+            let [string, number] = match kind {
+                Kind::Table => self.row_captured(value)?,
+                Kind::String => [self.vm.digest(value).map(digest), None],
+                _ => [None, self.vm.digest(value).map(digest)],
+            };
             self.vm.release(mark);
-            if let Some(digest) = digest {
-                let name = (self.vm).with_upvalue_name(function, i, |name| self.vm.digest_of(name));
-                tokens.try_push(token(name, Held::scalar(digest).bits()))?;
+            for (tokens, held) in [(&mut element.hints, string), (&mut element.numbers, number)] {
+                if let Some(held) = held {
+                    tokens.try_push(token(name, held))?;
+                }
             }
         }
         element.hints.sort_unstable();
         element.numbers.sort_unstable();
         Ok(())
+    }
+
+    /// Of a row that a closure was made with all strings tell one thing, and all numbers: a part of
+    /// them may be that of other rows.
+    fn row_captured(&mut self, row: Ref) -> Result<[Option<u64>; 2]> {
+        let (mut strings, mut numbers) = (None, None);
+        let mut cursor = self.vm.walk(row, Ref::NIL)?;
+        for _ in 0..MOST_KEYS {
+            let Some(entry) = cursor.next(self.vm) else {
+                break;
+            };
+            let tells = match entry.new.kind {
+                Kind::String => &mut strings,
+                Kind::Number => &mut numbers,
+                _ => continue,
+            };
+            let both = cursor.key_digest(self.vm).zip(cursor.value_digest(self.vm));
+            if let Some((key, value)) = both {
+                let token = token(key, Held::scalar(value).bits());
+                *tells = Some(tells.unwrap_or(0u64).wrapping_add(token));
+            }
+        }
+        cursor.end(self.vm);
+        Ok([strings, numbers])
     }
 
     /// Does a function capture nothing but the globals?

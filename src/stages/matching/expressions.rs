@@ -3,8 +3,8 @@
 //! same text. So the expressions of both versions are compared. What neither reader knows is no
 //! edit.
 
-use super::Function2;
 use super::identity::Identity;
+use super::{Function2, Side};
 use crate::code::definitions::{
     Constant, DefinitionId, Definitions, Destination, ExpressionKind, Store, StoreId, StringId,
     Symbol, VariableId,
@@ -155,6 +155,19 @@ impl Identity {
             Some(variable.assignments > 0 || is_given_elsewhere(made, store))
         };
         store().unwrap_or(false)
+    }
+
+    /// Is an upvalue of a function (counted from 1) the variable of a loop, or a parameter?
+    pub(super) fn is_upvalue_given(&self, vm: &Vm, (function, index): (Ref, u8), side: Side) -> bool {
+        let is_it = || {
+            let (base, definitions) = self.versions()?;
+            let (version, made) = match side {
+                Side::Running => (base, self.running_definition(vm, function)?),
+                Side::Incoming => (definitions, self.incoming_definition(vm, function)?),
+            };
+            Some(version.variable(variable(version, made, index)?)?.is_given)
+        };
+        is_it() == Some(true)
     }
 
     fn is_edit(
