@@ -251,6 +251,31 @@ describe("hotreload.undo (R7.3)", function()
     assert.equal("hits 1", N.help())
   end)
 
+  it("leaves a function alone that the reload has put in the place of an older generation", function()
+    local function version(hit, miss)
+      return ([[
+        local M = {}
+        local function hit() return %q end
+        function M.hit() return hit() end
+        function M.get() return hit end
+        function M.miss() return %q end
+        return M
+      ]]):format(hit, miss)
+    end
+    local N = app:module("n", version("hit 1", "miss 1"))
+    local first = N.get()
+    app:update("n", version("hit 2", "miss 1"))
+    local second = N.get()
+    N.chosen = first
+    app:update("n", version("hit 2", "miss 2"))
+    assert.equal(second, N.chosen)
+    assert.is_true(undo "n")
+    assert.equal("miss 1", N.miss())
+    assert.equal(first, N.chosen)
+    assert.equal(second, N.get())
+    assert.equal("hit 2", N.hit())
+  end)
+
   describe("leaves what other modules have:", function()
     local function version(module, n)
       local text = ({

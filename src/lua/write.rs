@@ -48,17 +48,19 @@ pub struct Op {
     /// Neighbours with one number are what one call did: they are undone together or not at all.
     /// Zero for any other write.
     pub call: u32,
+    /// The reload has made what is written: nothing had it before.
+    pub made: bool,
 }
 
 impl Op {
     /// A write that stands for itself.
     pub fn new(place: Place, new: Ref, old: Ref) -> Op {
-        let call = 0;
         Op {
             place,
             new,
             old,
-            call,
+            call: 0,
+            made: false,
         }
     }
 
@@ -430,6 +432,7 @@ pub fn freeze(vm: &mut Vm, ops: &[Op]) -> Result<Ref> {
             new,
             old,
             call,
+            made,
         } = *op;
         let ([what, i, n], of, key) = match place {
             Place::Value { table, key } => ([0, 0, 0], table, key),
@@ -447,6 +450,7 @@ pub fn freeze(vm: &mut Vm, ops: &[Op]) -> Result<Ref> {
         } else {
             what
         };
+        let what = if made { what | MADE } else { what };
         last_call = call;
         if of == last {
             words.extend_from_slice(&[what | SAME, i, n]);
@@ -469,6 +473,8 @@ const FROZEN_WORDS: usize = 3;
 const SAME: u32 = 8;
 /// It was done by the same call.
 const SAME_CALL: u32 = 16;
+/// See [`Op::made`].
+const MADE: u32 = 32;
 
 /// Undoes what [`freeze`] kept, in the view that came of it, as far as that can be done; see
 /// [`undo`].
@@ -517,7 +523,7 @@ pub fn frozen(words: &[u32]) -> Result<Vec<Op>> {
         }
         let [key, old, new] = std::array::from_fn(|_| next());
         call += u32::from(kind & SAME_CALL == 0);
-        let place = match kind & !SAME & !SAME_CALL {
+        let place = match kind & !(SAME | SAME_CALL | MADE) {
             0 => Place::Value { table: at, key },
             1 => Place::Metatable { of: at },
             2 => Place::Upvalue {
@@ -543,6 +549,7 @@ pub fn frozen(words: &[u32]) -> Result<Vec<Op>> {
             new,
             old,
             call,
+            made: kind & MADE != 0,
         });
     }
     Ok(ops)

@@ -172,6 +172,9 @@ pub fn plan(
     planner.finalizers()?;
     let Planner { vm, mut out, .. } = planner;
     write::put_removals_last(vm, &mut out.ops)?;
+    for op in &mut out.ops {
+        op.made = loaded.fresh.order(vm.val(op.new).addr).is_some();
+    }
     out.conflicts.sort_unstable();
     out.conflicts
         .dedup_by(|later, first| later.key() == first.key());

@@ -100,7 +100,8 @@ struct FormerFunctions {
     functions: FxHashMap<usize, Ref>,
     /// By the number of the lineage: the reload may have put the new one elsewhere.
     by_lineage: FxHashMap<i64, Ref>,
-    /// What the reload has put somewhere, by address: older generations stay where they are.
+    /// What the reload has made and put somewhere, by address: older generations stay where they
+    /// are.
     placed: FxHashSet<usize>,
 }
 
@@ -117,18 +118,20 @@ impl FormerFunctions {
             by_lineage: FxHashMap::default(),
             placed: FxHashSet::default(),
         };
-        for Op { new, .. } in ops {
-            former.placed.try_insert_value(vm.val(*new).addr, ())?;
+        // What stood somewhere before the reload stands there again, and is no choice since.
+        for op in ops.iter().filter(|op| op.made) {
+            former.placed.try_insert_value(vm.val(op.new).addr, ())?;
         }
-        for Op { old, new, .. } in ops {
+        for Op { old, new, made, .. } in ops {
             if !ownership.has_function(vm, *old)? {
                 continue;
             }
             former.functions.try_insert_value(vm.val(*old).addr, *old)?;
-            if let Some(number) = lineage.of(vm, *old) {
+            let number = lineage.of(vm, *old).filter(|_| *made);
+            if let Some(number) = number {
                 former.by_lineage.try_insert_value(number, *old)?;
             }
-            if lineage.is_one(vm, *old, *new) {
+            if number.is_some() && lineage.is_one(vm, *old, *new) {
                 former.functions.try_insert_value(vm.val(*new).addr, *old)?;
             }
         }
