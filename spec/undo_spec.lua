@@ -251,7 +251,7 @@ describe("hotreload.undo (R7.3)", function()
     assert.equal("hits 1", N.help())
   end)
 
-  it("leaves a function alone that the reload has put in the place of an older generation", function()
+  it("leaves a function alone that the reload has put in the place of an older one", function()
     local function version(hit, miss)
       return ([[
         local M = {}

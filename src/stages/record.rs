@@ -501,6 +501,14 @@ impl<'a> Recorder<'a> {
         self.pairing()?.tables.get(&address).copied()
     }
 
+    /// Is the index one of a running table's list that is looked at element by element?
+    fn is_listed(&self, table: Ref, index: Option<i64>) -> bool {
+        let listed = self.pairing().map(|pairing| &pairing.listed);
+        let end = listed.and_then(|listed| listed.get(&self.vm.val(table).addr));
+        let both = index.zip(end);
+        both.is_some_and(|(index, end)| (1..=*end).contains(&index))
+    }
+
     /// What answers to what; none for a load that was Lua's.
     fn pairing(&self) -> Option<&'a Pairing> {
         match &self.made {
@@ -657,8 +665,6 @@ impl<'a> Recorder<'a> {
         let list = pairing.and_then(|pairing| pairing.recorded.get(&address));
         let is_list = list.is_some();
         let (elements, stays) = list.map_or((&[][..], &[][..]), |it| (&it.elements, &it.stays));
-        let end = pairing.and_then(|it| it.listed.get(&self.vm.val(old).addr).copied());
-        let end = end.unwrap_or_default();
         let (elements, stays) = (copied(elements)?, copied(stays)?);
         let mut keys = stays.len();
         let mut indices = Indices::default();
@@ -714,7 +720,7 @@ impl<'a> Recorder<'a> {
                         place,
                         known: old_path.map(|path| path.place(key)),
                         in_list: row.is_some() || integer.is_some(),
-                        is_element: integer.is_some_and(|index| (1..=end).contains(&index)),
+                        is_element: self.is_listed(old, integer),
                         new,
                         old,
                     };
@@ -1110,8 +1116,8 @@ impl<'a> Recorder<'a> {
             .unwrap_or(held))
     }
 
-    /// Data that the file has no longer, and that stays as the file had it: so does its record. Of a
-    /// table that it has elsewhere by now, only what the place is left with stays.
+    /// Data that the file has no longer, and that stays as the file had it: so does its record. Of
+    /// a table that it has elsewhere by now, only what the place is left with stays.
     fn file_lacks(&mut self) -> Result<()> {
         for i in 0..self.tables.len() {
             let Some((met, old, old_path, is_list)) = self

@@ -235,7 +235,8 @@ impl Pairer<'_> {
             let kind = upvalue.value.kind;
             if profile.assigned.has(i - 1)
                 || !matches!(kind, Kind::String | Kind::Number | Kind::Table)
-                || kind == Kind::Table && !self.identity.is_upvalue_given(self.vm, (function, i), side)
+                || kind == Kind::Table
+                    && !self.identity.is_upvalue_given(self.vm, (function, i), side)
             {
                 continue;
             }

@@ -158,7 +158,12 @@ impl Identity {
     }
 
     /// Is an upvalue of a function (counted from 1) the variable of a loop, or a parameter?
-    pub(super) fn is_upvalue_given(&self, vm: &Vm, (function, index): (Ref, u8), side: Side) -> bool {
+    pub(super) fn is_upvalue_given(
+        &self,
+        vm: &Vm,
+        (function, index): (Ref, u8),
+        side: Side,
+    ) -> bool {
         let is_it = || {
             let (base, definitions) = self.versions()?;
             let (version, made) = match side {

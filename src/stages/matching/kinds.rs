@@ -97,8 +97,9 @@ impl Pairer<'_> {
         let is_known = place.is_some_and(|place| self.out.base.is_there(place));
         let is_element = index.is_some() && !is_known || self.is_listed(slot.table, index);
         // With `replace`, data that stays wraps itself. In a list all but the module's functions
-        // stays exactly as it runs, and so it does under an integer of which nothing is on record. A table that others made callable, and that wraps nothing, is
-        // in conflict in any case (`wrappers`).
+        // stays exactly as it runs, and so it does under an integer of which nothing is on record.
+        // A table that others made callable, and that wraps nothing, is in conflict in any case
+        // (`wrappers`).
         let stays = match is_own || is_file_function {
             true => slot.action == Action::Conflict && self.is_callable_of_others(old)?,
             false => self.replace_data && !has_function || is_element,

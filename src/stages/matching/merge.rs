@@ -415,7 +415,8 @@ impl Pairer<'_> {
             let index = cursor.key_integer(self.vm);
             let place = self.walked_place(&cursor, path);
             let base = &self.out.base;
-            let is_known = |place: &RecordedPlace| base.is_there(*place) || base.is_there(place.left());
+            let is_known =
+                |place: &RecordedPlace| base.is_there(*place) || base.is_there(place.left());
             let Some(place) = place.filter(is_known) else {
                 continue;
             };
