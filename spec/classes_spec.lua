@@ -680,3 +680,133 @@ for _, scope in ipairs { "module", "vm" } do
     end)
   end)
 end
+
+for _, scope in ipairs { "module", "vm" } do
+  describe("A class library that copies methods (R3.15, R5.7), scope '" .. scope .. "',", function()
+    -- The parent knows its subclasses, so the call that makes one is a repeat.
+    local libraries = {
+      ["into the class"] = [[
+        return function(name, parent)
+          local c = { name = name, subclasses = setmetatable({}, { __mode = "k" }) }
+          for k, f in pairs(parent or {}) do if c[k] == nil then c[k] = f end end
+          c.__index = c
+          if parent then parent.subclasses[c] = true end
+          return c
+        end
+      ]],
+      ["into a table of its own"] = [[
+        local function set(c, k, f)
+          c.methods[k] = f
+          for sub in pairs(c.subclasses) do if sub.own[k] == nil then set(sub, k, f) end end
+        end
+        return function(name, parent)
+          local methods = {}
+          methods.__index = methods
+          local c = { name = name, methods = methods, own = {},
+            subclasses = setmetatable({}, { __mode = "k" }) }
+          setmetatable(c, { __index = methods,
+            __newindex = function(_, k, f) c.own[k] = f set(c, k, f) end })
+          for k, f in pairs(parent and parent.methods or {}) do
+            if k ~= "__index" then methods[k] = f end
+          end
+          if parent then parent.subclasses[c] = true end
+          return c
+        end
+      ]],
+    }
+
+    local function animal(version)
+      local more = version > 1 and "function Animal:flies() return 'flies' end" or ""
+      return ([[
+        local Animal = require "class" "Animal"
+        function Animal:says() return "says VERSION" end
+        function Animal:eats() return "eats VERSION" end
+        function Animal:sleeps() return "sleeps VERSION" end
+        MORE
+        return Animal
+      ]]):gsub("%u%u%u+", { VERSION = version, MORE = more })
+    end
+    local function dog(version)
+      return (([[
+        local Dog = require "class" ("Dog", (require "animal"))
+        function Dog:eats() return "dog eats VERSION" end
+        function Dog:barks() return "barks VERSION, " .. self:says() end
+        return Dog
+      ]]):gsub("VERSION", version))
+    end
+
+    for place, library in pairs(libraries) do describe(place, function()
+      local Dog, one
+      before_each(function()
+        start()
+        app:write("class", library)
+        app:module("animal", animal(1))
+        Dog = app:module("dog", dog(1))
+        one = setmetatable({}, Dog.methods or Dog)
+        function Dog.sleeps() return "program" end
+      end)
+      after_each(stop)
+
+      local function methods()
+        return { one:says(), one:eats(), one:sleeps(), one:barks(), (one.flies or type)(one) }
+      end
+      local function expected(v)
+        return { "says " .. v, "dog eats " .. v, "program", ("barks %d, says %d"):format(v, v),
+          v > 1 and "flies" or "table" }
+      end
+
+      it("gives a subclass its parent's new methods, in one transaction", function()
+        for version = 2, 3 do
+          app:write("animal", animal(version))
+          app:write("dog", dog(version))
+          app:reloaded({ "animal", "dog" }, { scope = scope })
+          assert.same(expected(version), methods())
+          assert.equal(Dog, app:load "dog")
+        end
+        assert.is_true(app.hotreload.undo { "animal", "dog" })
+        assert.same(expected(2), methods())
+        app:reloaded({ "animal", "dog" }, { scope = scope })
+        assert.same(expected(3), methods())
+        local reports = app:reloaded({ "animal", "dog" }, { scope = scope })
+        assert.matches("nothing to do", reports[1].summary)
+        assert.matches("nothing to do", reports[2].summary)
+      end)
+
+      it("gives a subclass its parent's new methods, one after the other", function()
+        app:update("animal", animal(2), { scope = scope })
+        app:update("dog", dog(1), { scope = scope })
+        app:update("dog", dog(2), { scope = scope })
+        assert.same(expected(2), methods())
+        local report = app:update("dog", dog(2), { scope = scope })
+        assert.matches("nothing to do", report.summary)
+      end)
+
+      it("leaves a method to the subclass that it brings itself", function()
+        app:write("animal", animal(2))
+        app:write("dog", (dog(2):gsub("return Dog", "function Dog:flies() return 'own' end %0")))
+        app:reloaded({ "animal", "dog" }, { scope = scope })
+        assert.equal("own", one:flies())
+      end)
+    end) end
+
+    it("leaves a handle what its library has made of it", function()
+      start()
+      app:write("timer", [[
+        local timer = { list = {} }
+        function timer.first() return "first" end
+        function timer.every(f)
+          local handle = { f = f, starts = timer.first, state = "new" }
+          table.insert(timer.list, handle)
+          return handle
+        end
+        return timer
+      ]])
+      local source = "return { job = require 'timer'.every(function() return 1 end) }"
+      local M = app:module("M", source)
+      M.job.starts, M.job.state = nil, "runs"
+      app:update("M", (source:gsub("1", "2")), { scope = scope })
+      assert.same({ 2, nil, "runs" }, { M.job.f(), M.job.starts, M.job.state })
+      stop()
+    end)
+  end)
+end

@@ -167,6 +167,9 @@ pub struct Left {
     pub roots: Vec<Ref>,
     /// The file's objects, with those of the module that they answer to.
     pub pairs: Vec<(Ref, Ref)>,
+    /// Tables that calls have made, with those that older calls of the same kind have made: the
+    /// chunk has gone on with these.
+    pub made: Vec<(Ref, Ref)>,
     /// The coroutines that the load has made, by address, with their functions.
     pub threads: FxHashMap<usize, Ref>,
     /// Tables of the file's that calls which register were given.
@@ -226,6 +229,8 @@ pub struct Effects<'a> {
     standard: Standard,
     holders: FxHashMap<(u32, bool), Holders>,
     pairs: Vec<(Ref, Ref)>,
+    /// Tables that repeats have made, with those that answer to them.
+    made: Vec<(Ref, Ref)>,
     /// Older objects that repeats answer to, by address.
     repeated: FxHashSet<usize>,
     /// Calls that stay though older ones are much like them, and the warnings.
@@ -293,6 +298,7 @@ impl<'a> Effects<'a> {
             standard: Standard::default(),
             holders: FxHashMap::default(),
             pairs: Vec::new(),
+            made: Vec::new(),
             repeated: FxHashSet::default(),
             doubled: Vec::new(),
             given: Vec::new(),

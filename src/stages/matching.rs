@@ -12,6 +12,7 @@
 mod cells;
 mod changes;
 mod constants;
+mod copied;
 mod coroutines;
 mod dependencies;
 mod differing;
@@ -771,6 +772,7 @@ impl Pairer<'_> {
             }
         }
         self.rank_answers()?;
+        self.copied_functions()?;
         self.entries_gone()?;
         self.settle_references()?;
         self.settle_constants()?;

@@ -451,7 +451,8 @@ impl Planner<'_> {
                 self.set(slot.table, slot.key, new, slot.old)
             }
             Action::Add | Action::ReplaceData | Action::Remove => {
-                if !is_function(self.vm, slot.new) {
+                let val = self.vm.val(slot.new);
+                if !val.is_function() || self.loaded.fresh.order(val.addr).is_none() {
                     let site = self.slot_site(slot)?;
                     let list = match slot.action {
                         Action::Add => &mut self.out.tally.data_added,

@@ -420,6 +420,8 @@ impl Effects<'_> {
                 || vm.val(*new).is_table() && call.given.tables.contains(&vm.val(*new).addr)
             {
                 self.pairs.try_push((*new, *old))?;
+            } else if vm.val(*new).is_table() {
+                self.made.try_push((*new, *old))?;
             }
         }
         self.add_given(vm, call)?;

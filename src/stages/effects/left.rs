@@ -82,6 +82,7 @@ impl Effects<'_> {
             snapshot,
             context,
             pairs,
+            made,
             given,
             functions,
             threads,
@@ -97,6 +98,7 @@ impl Effects<'_> {
         calls.gone = former::gone(recorded, texts)?;
         let mut left = Left {
             pairs,
+            made,
             given,
             functions,
             threads,
