@@ -117,6 +117,21 @@ local function registrations(line, fresh, call)
     end
 end
 
+--- A class of `n` methods, and one that a library makes of it: the library copies the methods.
+local function classes(...)
+    if not package.loaded.class then
+        write("class", [[
+            return function(base)
+                local c = {}
+                for k, v in pairs(base or {}) do c[k] = v end
+                c.__index, c.class = c, c
+                return setmetatable(c, { __call = function() return setmetatable({}, c) end })
+            end]])
+    end
+    return module(lines("local class = require 'class' local M = class()",
+        "function M:f$i() return self, $v end", "M.Sub = class(M) return M"))(...)
+end
+
 --- The first `changed` after the module was loaded: nothing is on record.
 local function first_changed(text)
     return function(n)
@@ -319,6 +334,7 @@ local dimensions = {
         registrations "M.f = M.f or function() end bus.add('e$i', { value = 'a$v' }, M.f)" },
     { "registrations of no name, new", registrations(
         "bus.add('e$i', { value = 'a', n = $i$v }, function() return $i$v end)", "e$v.") },
+    { "methods that a library copies", classes },
     { "handlers, one more", module(nameless,
         { becomes = function(n, version) return nameless(n + version, version) end }) },
     { "objects registered", module(objects) },

@@ -509,16 +509,25 @@ impl Effects<'_> {
     ) -> Result<bool> {
         let found = self.searching(vm, made, &call.given, |search| {
             let mut found = Vec::new();
+            // Once for all functions that the call was given.
+            let mut known = None;
             for given in &call.given.held {
                 let val = search.vm.val(*given);
-                if !val.is_function() || !search.is_new(val) {
+                if !val.is_function() || !search.is_new(val) || !search.is_own(*given)? {
                     continue;
                 }
-                for number in &call.touched {
-                    if let Some((place, old)) = search.standing(*number, *given, standing)? {
-                        found.try_push((place, old, *given))?;
-                        break;
+                let functions = match &mut known {
+                    Some(functions) => functions,
+                    None => {
+                        let mut functions = Vec::new();
+                        for number in &call.touched {
+                            search.standing(*number, standing, &mut functions)?;
+                        }
+                        known.insert(functions)
                     }
+                };
+                if let Some((place, old)) = search.stands_among(functions, *given)? {
+                    found.try_push((place, old, *given))?;
                 }
             }
             Ok(found)

@@ -256,6 +256,14 @@ pub enum SearchReason {
     UnderGivenKeys,
 }
 
+/// A function of the module's own that stands where a call may have put the file's.
+pub struct StandingFunction {
+    place: Spotted,
+    function: Ref,
+    /// How alike another one has to be at least.
+    least: MatchStrength,
+}
+
 /// An assignment of older objects to new ones.
 #[derive(Default)]
 pub struct Assignment {
@@ -413,7 +421,7 @@ impl Search<'_> {
         )
     }
 
-    fn is_own(&mut self, function: Ref) -> Result<bool> {
+    pub fn is_own(&mut self, function: Ref) -> Result<bool> {
         self.ownership.has_function(self.vm, function)
     }
 

@@ -10,7 +10,7 @@ use super::super::past::{SMALL, Spot, Write};
 use super::unify::score;
 use super::{
     DEPTH, EntryList, FEW, HeldValue, Holders, InOrder, Latitude, MOST_BEHIND, MOST_LINKS,
-    MOST_LOOKED_AT, Search, SearchReason, Spotted,
+    MOST_LOOKED_AT, Search, SearchReason, Spotted, StandingFunction,
 };
 use crate::code::Digest;
 use crate::lua::heap::Place;
@@ -494,21 +494,21 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// Where in a table, or in its records, a function stands to which the file's one answers: by
-    /// name or code, or under a key that the call was given.
+    /// The module's functions in a table and in its records to which one of the file's may answer:
+    /// all that may, or those under keys that the call was given.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
     pub fn standing(
         &mut self,
         table: u32,
-        new: Ref,
         why: SearchReason,
-    ) -> Result<Option<(Spotted, Ref)>> {
-        if !self.is_own(new)? {
-            return Ok(None);
-        }
+        found: &mut Vec<StandingFunction>,
+    ) -> Result<()> {
         let at = self.past.table(table);
+        if self.vm.same(at, self.sources.globals) {
+            return Ok(()); // everything stands behind it
+        }
         let mut entries = Vec::new();
         if why == SearchReason::UnderGivenKeys {
             for key in &self.given.held {
@@ -524,9 +524,6 @@ impl Search<'_> {
             )?;
         }
         for (key, value) in entries {
-            if self.vm.same(at, self.sources.globals) {
-                return Ok(None); // everything stands behind it
-            }
             let least = match (self.is_given(key), why) {
                 (true, SearchReason::Refused | SearchReason::Recorded) => Some(MatchStrength::Any),
                 (false, SearchReason::Recorded) => None,
@@ -534,43 +531,33 @@ impl Search<'_> {
                     Some(MatchStrength::Code)
                 }
             };
-            if let Some(found) = self.standing_in(
-                Place::Value { table: at, key },
-                value,
-                new,
-                (least, why),
-                DEPTH,
-            )? {
-                return Ok(Some(found));
-            }
+            let place = Place::Value { table: at, key };
+            self.standing_in((place, value), (least, why), DEPTH, found)?;
         }
-        Ok(None)
+        Ok(())
     }
 
     fn standing_in(
         &mut self,
-        place: Place,
-        value: Ref,
-        new: Ref,
+        (place, value): (Place, Ref),
         (least, why): (Option<MatchStrength>, SearchReason),
         depth: u32,
-    ) -> Result<Option<(Spotted, Ref)>> {
+        found: &mut Vec<StandingFunction>,
+    ) -> Result<()> {
         let val = self.vm.val(value);
         if self.is_new(val) {
-            return Ok(None);
+            return Ok(());
         }
         if val.is_function() && self.vm.is_c_function(value).is_none() && self.is_own(value)? {
-            let likeness = self.names.likeness(
-                self.vm,
-                self.ownership,
-                self.made,
-                self.sources,
-                (new, value),
-            )?;
-            let is_enough = least.is_some() && likeness >= least;
-            return Ok(is_enough.then_some((Spotted::At(place), value)));
-        }
-        if val.is_table() && depth > 0 {
+            if let Some(least) = least {
+                let place = Spotted::At(place);
+                found.try_push(StandingFunction {
+                    place,
+                    function: value,
+                    least,
+                })?;
+            }
+        } else if val.is_table() && depth > 0 {
             let entries = self.vm.keep_some(value, SMALL)?;
             let is_named = |held| self.vm.kind(held) == Kind::String && self.is_given(held);
             let least = match why {
@@ -583,9 +570,32 @@ impl Search<'_> {
             };
             for KeyValue { key, value: held } in entries.iter() {
                 let place = Place::Value { table: value, key };
-                if let Some(found) = self.standing_in(place, held, new, (least, why), depth - 1)? {
-                    return Ok(Some(found));
-                }
+                self.standing_in((place, held), (least, why), depth - 1, found)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of these a function of the file answers to: by name or code, or under a key that the
+    /// call was given.
+    ///
+    /// # Errors
+    /// [`crate::support::error::Error::Memory`].
+    pub fn stands_among(
+        &mut self,
+        standing: &[StandingFunction],
+        new: Ref,
+    ) -> Result<Option<(Spotted, Ref)>> {
+        for one in standing {
+            let likeness = self.names.likeness(
+                self.vm,
+                self.ownership,
+                self.made,
+                self.sources,
+                (new, one.function),
+            )?;
+            if likeness >= Some(one.least) {
+                return Ok(Some((one.place, one.function)));
             }
         }
         Ok(None)
