@@ -99,4 +99,21 @@ describe("a userdata that the chunk makes", function()
       end
     end)
   end
+
+  for _, data in ipairs { "keep", "merge" } do
+    it("stays where a function that the chunk calls puts it into a field, data " .. data, function()
+      local place = { "", "local t = {} function M.open() t.log = MADE end M.open()", "t.log" }
+      local M = app:module("m", module(place, opened(1), 1))
+      local log = M.get()
+      for _ = 1, 2 do
+        assert.same({ 0, 0, 0 }, counts(app:reloaded("m", { data = data })))
+        assert.equal(log, M.get())
+      end
+      assert.same({ 1, 0, 0 },
+        counts(app:update("m", module(place, opened(2), 1), { data = data })))
+      assert.equal(log, M.get())
+      app:update("m", module(place, opened(2), 2), { data = "replace" })
+      assert.same({ "text2", "2" }, { M.get():read "a", M.text() })
+    end)
+  end
 end)

@@ -105,7 +105,7 @@ impl Pairer<'_> {
         let edit = self.edit_of(slot.old, slot.new)?;
         let is_edited = self.is_slot_edited(slot, edit);
         let mut is_moved = false;
-        if !self.is_slot_of_others(slot) {
+        if edit == EditOf::Product || !self.is_slot_of_others(slot) {
             let site = self.slot_site(slot)?;
             is_moved =
                 self.read_edit(&mut touched, [slot.old, slot.new], site, (edit, is_edited))?;
