@@ -408,3 +408,29 @@ describe("closures of another module's factory (R3.6)", function()
     end
   end
 end)
+
+describe("functions that `load` makes (R3.6)", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  for _, scope in ipairs { "module", "vm" } do
+    it("stay where the file is the same, though each has an _ENV of its own, scope " .. scope,
+      function()
+        local M = app:module("m", [[
+          local M = {}
+          local function make(text) return load("return function(x) return " .. text .. " end")() end
+          for name, text in pairs { half = "x / 2", root = "math.sqrt(x)" } do M[name] = make(text) end
+          M.whole = load "return math.type(...)"
+          M.other = load("return x", "=other", "t", { x = 1 })
+          return M
+        ]])
+        local half, root, whole = M.half, M.root, M.whole
+        for _ = 1, 2 do
+          app:reloaded("m", { scope = scope })
+          assert.same({ half, root, whole }, { M.half, M.root, M.whole })
+        end
+        assert.same({ 3.0, "integer", 1 }, { M.root(9), M.whole(1), M.other() })
+      end)
+  end
+end)

@@ -77,13 +77,17 @@ impl Pairing {
         ) else {
             return false;
         };
-        if !new.environment {
-            // Closures of another module's factory share cells of that module, such as its `_ENV`.
-            let cell = |function, index| vm.cell(function, index);
-            return new.answer == Some(c1)
-                || cell(old.function, old.index) == cell(new.function, new.index);
+        // Closures of another module's factory share cells of that module, such as its `_ENV`.
+        let cell = |function, index| vm.cell(function, index);
+        if new.answer == Some(c1)
+            || !new.environment && cell(old.function, old.index) == cell(new.function, new.index)
+        {
+            return true;
         }
-        !old.assigned
+        // What `load` makes has an `_ENV` each time.
+        let is_environment = new.environment || vm.upvalue_name(new.function, new.index) == b"_ENV";
+        is_environment
+            && !old.assigned
             && !new.assigned
             && old.name == new.name
             && vm.val(old.value) == vm.val(new.value)
