@@ -860,3 +860,50 @@ describe("a local whose functions are in a part that is not searched (R4.2)", fu
     assert.same({ 2, {} }, { M.add(), report.warnings })
   end)
 end)
+
+for _, scope in ipairs { "module", "vm" } do
+  describe("a local that a function assigns when the chunk calls it (R4.3), scope " .. scope,
+    function()
+      local app
+      before_each(function() app = program.new() end)
+      after_each(function() app:unload() end)
+
+      local function source(text, load)
+        return (([[
+          local M, price, hits = {}, nil, 0
+          function M.set()
+            local calls = 0
+            price = function() calls, hits = calls + 1, hits + 1 return TEXT, calls end
+          end
+          function M.price() return price() end
+          LOAD
+          return M
+        ]]):gsub("TEXT", text):gsub("LOAD", load or "M.set()"))
+      end
+
+      it("has the new code, and its state", function()
+        local M = app:module("m", source "1")
+        M.price()
+        for version = 2, 4 do
+          app:update("m", source(tostring(version)), { scope = scope })
+          assert.same({ version, version }, { M.price() })
+          local report = app:reloaded("m", { scope = scope })
+          assert.matches("nothing to do", report.summary)
+        end
+        assert.is_true(app.hotreload.undo "m")
+      end)
+
+      it("keeps what the program has let the function make", function()
+        local M = app:module("m", source "1")
+        M.set()
+        M.price()
+        app:update("m", source "2", { scope = scope })
+        local text, calls = M.price()
+        assert.same({ scope == "vm" and 2 or 1, 2 }, { text, calls })
+        M = app:module("late", source("1", ""))
+        M.set()
+        app:update("late", source("2", ""), { scope = scope })
+        assert.equal(scope == "vm" and 2 or 1, (M.price()))
+      end)
+    end)
+end

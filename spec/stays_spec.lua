@@ -419,8 +419,10 @@ describe("functions that `load` makes (R3.6)", function()
       function()
         local M = app:module("m", [[
           local M = {}
-          local function make(text) return load("return function(x) return " .. text .. " end")() end
-          for name, text in pairs { half = "x / 2", root = "math.sqrt(x)" } do M[name] = make(text) end
+          local function make(text)
+            return load("return function(x) return " .. text .. " end")()
+          end
+          M.half, M.root = make "x / 2", make "math.sqrt(x)"
           M.whole = load "return math.type(...)"
           M.other = load("return x", "=other", "t", { x = 1 })
           return M

@@ -773,7 +773,8 @@ impl Pairer<'_> {
                     fate: CellFate::Follow,
                     ..edge.pair
                 })?;
-            } else if taken || self.is_made_at_run_time(f1)? {
+            } else if taken || self.is_made_at_run_time(f1)? && !self.is_cell_as_loaded(&edge.pair)
+            {
                 self.out.cell_pairs.try_push(edge.pair)?;
             } else {
                 self.take_edge(edge)?;

@@ -479,7 +479,7 @@ impl Pairer<'_> {
     }
 
     /// The same for a variable.
-    fn is_cell_as_loaded(&self, pair: &CellPair) -> bool {
+    pub(super) fn is_cell_as_loaded(&self, pair: &CellPair) -> bool {
         let cell = self.out.old_cells.get(pair.old as usize);
         let place = cell.map(|cell| self.cell_place(cell));
         place.is_some_and(|place| self.is_object_as_loaded(place, pair.old_value))
