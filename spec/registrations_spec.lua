@@ -1961,4 +1961,83 @@ describe("registrations", function()
     assert.equal(table.concat(after, " "), lines())
     stop()
   end)
+  for _, scope in ipairs(SCOPES) do
+    describe(("by what stands, scope %s:"):format(scope), function()
+      before_each(start)
+      after_each(stop)
+      local options = { scope = scope }
+
+      local function texts(template)
+        return function(version, more)
+          local function insert(what)
+            return ({ VERSION = tostring(version), MORE = more or "" })[what]
+          end
+          return (template:gsub("%u+", insert))
+        end
+      end
+
+      describe("what ends a registration", function()
+        local HANDLES = {
+          { name = "a closure over an id", result = "function() bus.entries[id] = nil end" },
+          { name = "a closure over the entry",
+            result = "function() for i, e in pairs(bus.entries) do "
+              .. "if e == entry then bus.entries[i] = nil end end end" },
+          { name = "a closure over a handle",
+            before = "local handle = { id = id }",
+            result = "function() bus.entries[handle.id] = nil end" },
+          { name = "an object with a method",
+            result = "setmetatable({ id = id }, "
+              .. "{ __call = function(self) bus.entries[self.id] = nil end })" },
+        }
+        local text = texts [[
+          local bus = require "bus"
+          local M, ends = { list = {} }, {}
+          M.list[#M.list + 1] = bus.on("x", function() return "aVERSION" end)
+          table.insert(ends, bus.on("x", function() return "bVERSION" end))
+          ends.c = bus.on("y", function() return "cVERSION" end)
+          M.d = bus.on("x", function() return "dVERSION" end)
+          MORE
+          function M.stop(key) ends[key]() end
+          return M]]
+        for _, kind in ipairs(HANDLES) do
+          it("ends it after reloads: " .. kind.name, function()
+            local bus = app:module("bus", ([[
+              local bus = { entries = {}, last = 0 }
+              function bus.on(event, f)
+                local id = bus.last + 1
+                bus.last = id
+                local entry = { event = event, f = f }
+                bus.entries[id] = entry
+                BEFORE
+                return RESULT
+              end
+              function bus.all()
+                local found = {}
+                for id = 1, bus.last do
+                  local entry = bus.entries[id]
+                  if entry then found[#found + 1] = entry.f() end
+                end
+                return table.concat(found, " ")
+              end
+              return bus]]):gsub("%u%u%u%u%u+", { BEFORE = kind.before or "", RESULT = kind.result }))
+            local M = app:module("chat", text(1))
+            app:update("chat", text(1), options)
+            app:update("chat", text(2), options)
+            app:update("chat", text(3, "ends.e = bus.on('x', function() return 'e3' end)"), options)
+            assert.equal("a3 b3 c3 d3 e3", bus.all())
+            assert.equal(5, bus.last)
+            M.stop "e"
+            assert.equal("a3 b3 c3 d3", bus.all())
+            M.stop(1)
+            assert.equal("a3 c3 d3", bus.all())
+            M.list[1]()
+            assert.equal("c3 d3", bus.all())
+            M.stop "c"
+            M.d()
+            assert.equal("", bus.all())
+          end)
+        end
+      end)
+    end)
+  end
 end)

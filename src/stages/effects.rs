@@ -11,6 +11,7 @@ mod both;
 mod closing;
 mod events;
 mod former;
+mod handles;
 mod left;
 mod lent;
 mod names;

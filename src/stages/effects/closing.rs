@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::both::BothDefinitions;
 use super::former::ByText;
 use super::names::NameSources;
-use super::past::{Past, Spot, Write};
+use super::past::{Spot, Write};
 use super::record::Recorded;
 use super::repeat::{Assignment, CallArguments, Instead, Latitude, Search, SearchReason, Spotted};
 use super::{
@@ -426,7 +426,7 @@ impl Effects<'_> {
         }
         self.add_given(vm, call)?;
         if let Some(frame) = frame {
-            self.give_older(vm, frame, assignment, writes)?;
+            self.give_older(vm, frame, call, assignment, writes)?;
         }
         let label = self.label(vm, made, call)?;
         let differs = assignment
@@ -688,59 +688,6 @@ impl Effects<'_> {
         let label = self.label(vm, made, call)?;
         self.note(Registered::Before, call, label)?;
         Ok(true)
-    }
-
-    /// The chunk goes on with what the older call had returned: its handle, its number.
-    fn give_older(
-        &mut self,
-        vm: &mut Vm,
-        frame: &CallFrame<'_>,
-        assignment: &Assignment,
-        writes: &[Write],
-    ) -> Result<()> {
-        // A number that the call made: a key, or what it counts with, before or after it has
-        // counted.
-        let is_counted = |vm: &Vm, past: &Past, result: i64| {
-            writes.iter().any(|write| {
-                let key = past.key(write.spot).and_then(|key| vm.integer(key));
-                let counter = vm.integer(write.old).and_then(|_| vm.integer(write.new));
-                key == Some(result)
-                    || counter.is_some_and(|counter| {
-                        counter == result || Some(counter) == result.checked_add(1)
-                    })
-            })
-        };
-        for i in 0..frame.results() {
-            let result = frame.result(vm, i)?;
-            let val = vm.val(result);
-            let older = match val.kind {
-                Kind::Table | Kind::Function | Kind::Thread => assignment.old(val.addr),
-                Kind::Number | Kind::String => {
-                    if vm
-                        .integer(result)
-                        .is_some_and(|result| !is_counted(vm, &self.past, result))
-                    {
-                        continue;
-                    }
-                    let mut scalars = assignment.scalars.iter();
-                    scalars
-                        .find(|(new, _)| vm.same(*new, result))
-                        .map(|(_, old)| *old)
-                }
-                _ => None,
-            };
-            let Some(older) = older else { continue };
-            if val.is_function() && self.ownership.has_function(vm, result)? {
-                continue;
-            }
-            if val.is_table() {
-                // The chunk may go on writing into it.
-                let (number, _) = self.past.see_table(vm, older)?;
-                self.handed.try_insert_value(number, ())?;
-            }
-            frame.set_result(vm, i, older);
-        }
-        Ok(())
     }
 
     /// The file's function comes to where the module's stands.

@@ -308,6 +308,11 @@ impl Past {
         }
     }
 
+    /// Is the variable with this identity remembered?
+    pub fn has_cell(&self, id: usize) -> bool {
+        self.by_cell.contains_key(&id)
+    }
+
     /// The key of a slot.
     pub fn key(&self, spot: Spot) -> Option<Ref> {
         match spot {
