@@ -2038,6 +2038,30 @@ describe("registrations", function()
           end)
         end
       end)
+
+      it("an event that the file takes out and puts back is registered once", function()
+        local bus = app:module("bus", [[
+          local bus = { list = {} }
+          function bus.on(event, f) table.insert(bus.list, { event = event, f = f }) end
+          function bus.all()
+            local found = {}
+            for i, entry in ipairs(bus.list) do found[i] = entry.event .. entry.f() end
+            return table.concat(found, " ")
+          end
+          return bus]])
+        local text = texts [[
+          local bus = require "bus"
+          local function answer() return "VERSION" end
+          for _, event in ipairs { MORE } do bus.on(event, answer) end
+          return {}]]
+        app:module("chat", text(1, "'a', 'b', 'c'"))
+        app:update("chat", text(2, "'a', 'b', 'c'"), options)
+        app:update("chat", text(3, "'a'"), options)
+        app:update("chat", text(4, "'a'"), options)
+        local report = app:update("chat", text(5, "'c', 'a'"), options)
+        assert.same({ 2, 0 }, { report.calls.repeated, report.calls.new })
+        assert.matches("^a5 b%d c5$", bus.all())
+      end)
     end)
   end
 end)

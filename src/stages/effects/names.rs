@@ -399,7 +399,10 @@ impl FunctionNames {
             self.current(vm, sources.lineage, running),
         );
         if let Some(answer) = self.answers.get(&new) {
-            let is_one = self.current(vm, sources.lineage, *answer) == current;
+            let is_one = self.current(vm, sources.lineage, *answer) == current
+                || sources
+                    .lineage
+                    .is_some_and(|lineage| lineage.is_one(vm, *answer, running));
             return Ok(is_one.then_some(MatchStrength::Name));
         }
         if self.answered.contains_key(&vm.val(running).addr) {
