@@ -1976,6 +1976,81 @@ describe("registrations", function()
         end
       end
 
+      describe("a linked list", function()
+        local LISTS = {
+          { name = "that is walked over", add = [[
+            if not list.head then list.head = node return node end
+            local last = list.head
+            while last.next do last = last.next end
+            last.next = node]] },
+          { name = "with a last one", add = [[
+            if list.last then list.last.next = node else list.head = node end
+            list.last = node]] },
+          { name = "in both directions", add = [[
+            node.before = list.last
+            if list.last then list.last.next = node else list.head = node end
+            list.last = node]] },
+          { name = "from the front", front = true, add = [[
+            node.next = list.head
+            list.head = node]] },
+        }
+        local text = texts [[
+          local list = require "list"
+          local M = {}
+          M.a = list.add(function() return "aVERSION" end)
+          M.b = list.add(function() return "bVERSION" end)
+          M.c = list.add(function() return "cVERSION" end)
+          MORE
+          return M]]
+        for _, kind in ipairs(LISTS) do
+          it(kind.name, function()
+            local list = app:module("list", ([[
+              local list = {}
+              function list.add(f)
+                local node = { f = f }
+                ADD
+                return node
+              end
+              function list.drop_first()
+                list.head = list.head.next
+                list.head.before = nil
+              end
+              function list.all()
+                local found, node = {}, list.head
+                while node and #found < 9 do
+                  found[#found + 1] = node.f()
+                  node = node.next
+                end
+                return table.concat(found, " ")
+              end
+              return list]]):gsub("ADD", kind.add))
+            local function expected(...)
+              local all = { ... }
+              if kind.front then
+                local turned = {}
+                for i = #all, 1, -1 do turned[#turned + 1] = all[i] end
+                all = turned
+              end
+              return table.concat(all, " ")
+            end
+            local M = app:module("chat", text(1))
+            local first = M.a
+            app:update("chat", text(1), options)
+            assert.equal(expected("a1", "b1", "c1"), list.all())
+            app:update("chat", text(2), options)
+            assert.equal(expected("a2", "b2", "c2"), list.all())
+            assert.equal(first, M.a)
+            local more = "list.add(function() return 'dVERSION' end)"
+            app:update("chat", text(3, more:gsub("VERSION", 3)), options)
+            assert.equal(expected("a3", "b3", "c3", "d3"), list.all())
+            list.drop_first()
+            app:update("chat", text(4, more:gsub("VERSION", 4)), options)
+            local left = kind.front and { "a4", "b4", "c4" } or { "b4", "c4", "d4" }
+            assert.equal(expected(table.unpack(left)), list.all())
+          end)
+        end
+      end)
+
       describe("what ends a registration", function()
         local HANDLES = {
           { name = "a closure over an id", result = "function() bus.entries[id] = nil end" },

@@ -7,7 +7,7 @@ use super::former::ByText;
 use super::names::NameSources;
 use super::past::{Spot, Write};
 use super::record::Recorded;
-use super::repeat::{Assignment, CallArguments, Instead, Latitude, Search, SearchReason, Spotted};
+use super::repeat::{Assignment, Instead, Latitude, Search, SearchReason, Spotted};
 use super::{
     Effects, Logged, MOST_GIVEN, MOST_SEARCHED, OlderRegistration, OpenCall, copied_text, record,
     text,
@@ -245,7 +245,7 @@ impl Effects<'_> {
         &mut self,
         vm: &mut Vm,
         made: Creations<'_>,
-        given: &CallArguments,
+        call: &OpenCall,
         look: impl FnOnce(&mut Search<'_>) -> Result<T>,
     ) -> Result<T> {
         self.read_definitions(vm)?;
@@ -265,7 +265,8 @@ impl Effects<'_> {
             sources: &sources,
             made,
             threads: &self.threads,
-            given,
+            given: &call.given,
+            touched: &call.touched,
             latitude: Latitude::Nothing,
             anchors: FxHashSet::default(),
             under_given_keys: false,
@@ -312,7 +313,7 @@ impl Effects<'_> {
             true => ByText::Unknown,
             false => self.by_text(vm, call)?,
         };
-        let (mut found, mut cut) = self.searching(vm, made, &call.given, |search| {
+        let (mut found, mut cut) = self.searching(vm, made, call, |search| {
             Ok((search.find(writes)?, search.cut))
         })?;
         let recorded = match found {
@@ -327,7 +328,7 @@ impl Effects<'_> {
             (_, false) => &[Latitude::Numbers],
         };
         if !latitudes.is_empty() {
-            (found, cut) = self.searching(vm, made, &call.given, |search| {
+            (found, cut) = self.searching(vm, made, call, |search| {
                 (search.is_known, search.cut) = (recorded == Some(1), cut);
                 search.under_given_keys = recorded == Some(0);
                 let mut found = None;
@@ -364,7 +365,7 @@ impl Effects<'_> {
         }
         let mut older = None;
         if call.given.names_data() {
-            let found = self.searching(vm, made, &call.given, |search| {
+            let found = self.searching(vm, made, call, |search| {
                 search.latitude = Latitude::Code;
                 search.find(writes)
             })?;
@@ -375,7 +376,7 @@ impl Effects<'_> {
             }
         }
         if older.is_none() {
-            older = self.searching(vm, made, &call.given, |search| search.registered(writes))?;
+            older = self.searching(vm, made, call, |search| search.registered(writes))?;
         }
         let Some(older) = older else { return Ok(()) };
         let (file, line) = &call.place;
@@ -507,7 +508,7 @@ impl Effects<'_> {
         call: &OpenCall,
         standing: SearchReason,
     ) -> Result<bool> {
-        let found = self.searching(vm, made, &call.given, |search| {
+        let found = self.searching(vm, made, call, |search| {
             let mut found = Vec::new();
             // Once for all functions that the call was given.
             let mut known = None;
@@ -677,7 +678,7 @@ impl Effects<'_> {
         // The chunk itself may have taken the entry away, to make it anew. (What a repeat has put
         // the file's function for is not taken away.)
         for number in &call.touched {
-            for lost in self.past.lost(*number)? {
+            for lost in self.past.lost(*number, writes)? {
                 let is_own =
                     !self.names.is_answered(vm, lost) && self.ownership.has_function(vm, lost)?;
                 if vm.val(lost).is_table() || is_own {

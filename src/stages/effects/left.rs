@@ -3,7 +3,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::past::{Past, Spot, Write};
+use super::past::{Past, SMALL, Spot, Write};
 use super::{Effects, Exchange, Left, Logged, OlderRegistration, former};
 use crate::lua::heap::Place;
 use crate::lua::vm::{KeyValue, Kind, Ref, Val, Vm};
@@ -137,8 +137,9 @@ impl Effects<'_> {
                     }
                     let key = past.key(write.spot);
                     let (old, new) = (vm.val(write.old), vm.val(write.new));
-                    let is_new_thing =
-                        is_exchange(old, new, &is_new) && !standing.contains(&old.addr);
+                    let is_new_thing = is_exchange(old, new, &is_new)
+                        && !standing.contains(&old.addr)
+                        && !holds(vm, write.new, write.old)?;
                     let is_handed = |table| handed.contains(&table) && !old.is_nil();
                     if let (Some(key), Spot::Slot(table, _)) = (key, write.spot)
                         && (is_new_thing && (places || !by_call) || !by_call && is_handed(table))
@@ -294,6 +295,19 @@ fn last_writes(log: &[Logged]) -> Result<FxHashMap<Spot, (u32, bool)>> {
         };
     }
     Ok(last)
+}
+
+/// Does a table hold another one, as the new head of a linked list does the former one?
+fn holds(vm: &mut Vm, new: Ref, old: Ref) -> Result<bool> {
+    let mark = vm.held();
+    let is_table = vm.val(new).is_table();
+    let holds = is_table
+        && vm
+            .keep_some(new, SMALL)?
+            .values()
+            .any(|value| vm.same(value, old));
+    vm.release(mark);
+    Ok(holds)
 }
 
 pub(super) fn one(write: Write) -> Result<Vec<Write>> {

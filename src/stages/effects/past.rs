@@ -195,20 +195,28 @@ impl Past {
         }
     }
 
-    /// Objects that a table has lost in this load.
+    /// Objects that a table has lost in this load, before these writes.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn lost(&self, number: u32) -> Result<Vec<Ref>> {
+    pub fn lost(&self, number: u32, writes: &[Write]) -> Result<Vec<Ref>> {
         let mut lost = Vec::new();
         let keys = self
             .tables
             .get(number as usize)
             .map_or(&[][..], |table| &table.keys);
-        for (key, held) in keys.iter().filter(|(_, held)| held.initial != held.now) {
-            lost.try_push(held.initial)?;
-            if held.now == Ref::NIL {
-                lost.try_push(*key)?;
+        for ((key, held), slot) in keys.iter().zip(0..) {
+            if held.initial == held.now {
+                continue;
+            }
+            let spot = Spot::Slot(number, slot);
+            let write = writes.iter().find(|write| write.spot == spot);
+            let before = write.map_or(held.now, |write| write.old);
+            if held.initial != before {
+                lost.try_push(held.initial)?;
+                if before == Ref::NIL {
+                    lost.try_push(*key)?;
+                }
             }
         }
         Ok(lost)

@@ -62,6 +62,8 @@ pub struct Search<'a> {
     pub threads: &'a FxHashMap<usize, Ref>,
     /// What the call was given.
     pub given: &'a CallArguments,
+    /// The tables that it may have changed.
+    pub touched: &'a [u32],
     /// What may differ.
     pub latitude: Latitude,
     /// What stands under a string or number that the call itself was given, and what stood there,
@@ -485,6 +487,7 @@ impl Search<'_> {
                 return Ok(None);
             }
         }
+        self.find_linked(&mut wanted)?;
         // A link within what is added (`list.tail.next = node`) is no place of its own.
         let mut placed: FxHashSet<usize> = FxHashSet::default();
         for one in wanted.iter().filter(|one| !one.candidates.is_empty()) {
@@ -546,6 +549,32 @@ impl Search<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// What comes behind the last object of a linked list (`last.next = node`) may be any object of
+    /// it. Where else the list has it by now (`list.last = node`) says nothing then.
+    fn find_linked(&mut self, wanted: &mut Vec<Wanted>) -> Result<()> {
+        let mut linked: FxHashSet<usize> = FxHashSet::default();
+        let is_behind = |vm: &Vm, one: &Wanted| one.what == What::Value && vm.val(one.old).is_nil();
+        for one in wanted.iter_mut() {
+            let is_link = is_behind(self.vm, one)
+                && one.candidates.is_empty()
+                && self.vm.kind(one.key) == Kind::String
+                && self.vm.val(one.new).is_table()
+                && !self.is_given(one.key);
+            if is_link {
+                one.candidates = self.linked(one.key)?;
+                if !one.candidates.is_empty() {
+                    linked.try_insert_value(self.vm.val(one.new).addr, ())?;
+                }
+            }
+        }
+        wanted.retain(|one| {
+            is_behind(self.vm, one)
+                || !linked.contains(&self.vm.val(one.new).addr)
+                || self.is_given(one.key)
+        });
+        Ok(())
     }
 
     /// What a call that gives a table another metatable puts something in the place of.

@@ -386,6 +386,30 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// Older objects of a linked list at whose end a call has put something, under this
+    /// key: those that the callee could walk over.
+    pub(super) fn linked(&mut self, key: Ref) -> Result<Vec<(Ref, Ref)>> {
+        let mut found = Vec::new();
+        let mut seen: FxHashSet<usize> = FxHashSet::default();
+        for number in self.touched {
+            let link = self.past.table(*number);
+            let next = self.vm.get(link, key)?;
+            if !self.vm.val(next).is_table() {
+                continue;
+            }
+            for object in [link, next] {
+                let val = self.vm.val(object);
+                if !self.is_new(val)
+                    && !self.repeated.contains(&val.addr)
+                    && seen.try_insert_value(val.addr, ())?.is_none()
+                {
+                    found.try_push((object, Ref::NIL))?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// Is it a function of the module's own, or a record or wrapper of one?
     pub fn belongs(&mut self, value: Ref, depth: u32) -> Result<bool> {
         let mark = self.vm.held();
