@@ -2137,6 +2137,37 @@ describe("registrations", function()
         assert.same({ 2, 0 }, { report.calls.repeated, report.calls.new })
         assert.matches("^a5 b%d c5$", bus.all())
       end)
+
+      it("a row whose fields the file edits, adds and takes out stays one row", function()
+        local items = app:module("items", [[
+          local items = { list = {}, by = {} }
+          function items.add(row)
+            items.list[#items.list + 1] = row
+            items.by[row.name] = row
+          end
+          return items]])
+        local function text(version, fields)
+          return ([[
+            local items = require "items"
+            items.add { name = "cup", FIELDS, use = function() return "cup VERSION" end }
+            items.add { name = "mug", price = 9, use = function() return "mug VERSION" end }
+            return {}]]):gsub("FIELDS", fields):gsub("VERSION", tostring(version))
+        end
+        app:module("shop", text(1, "price = 1"))
+        local cup, mug = table.unpack(items.list)
+        local edits = {
+          "price = 2", "price = 2, weight = 3", "price = 2, weight = 3, tag = 'x'",
+          "price = 2, tag = 'y', weight = 3", "price = 2",
+          "price = 2, drop = function() return 'drop VERSION' end",
+          "price = 2, parts = { 1, 2 }, drop = function() return 'drop VERSION' end",
+        }
+        for i, fields in ipairs(edits) do
+          app:update("shop", text(i + 1, fields), options)
+          assert.same({ 2, cup, mug }, { #items.list, items.list[1], items.by.mug })
+          assert.equal(("cup %d, mug %d"):format(i + 1, i + 1), cup.use() .. ", " .. mug.use())
+        end
+        assert.same({ "drop 8", { 1, 2 } }, { cup.drop(), cup.parts })
+      end)
     end)
   end
 end)

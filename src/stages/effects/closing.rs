@@ -320,7 +320,8 @@ impl Effects<'_> {
             Some(_) => Some(0),
             None => self.recorded_alike(vm, made, call)?,
         };
-        let latitudes = match (recorded, call.given.names_data()) {
+        let data = !call.given.tables.is_empty() || call.given.direct.len() > 1;
+        let latitudes = match (recorded, data) {
             _ if found.is_some() => &[][..],
             (Some(0), true) => &[Latitude::Data],
             (Some(0), false) => &[],

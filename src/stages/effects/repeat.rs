@@ -108,7 +108,8 @@ pub enum Latitude {
     Nothing,
     /// Numbers that were given.
     Numbers,
-    /// What else was given, if the call was given a string or number besides, which is the same.
+    /// What else was given, if the call was given a string or number besides, which is the same, or
+    /// functions that tell which registration it is.
     Data,
     /// The function's code and name as well.
     Code,

@@ -213,6 +213,12 @@ impl Search<'_> {
         if self.instead == Instead::Metatables && !self.has_same_code(found)? {
             return Ok(()); // the new one brings it
         }
+        // Data that differ are those of this registration if a name is given, or each function tells.
+        let by_functions = self.latitude == Latitude::Data && !self.given.names_data();
+        let most = found.places.len() as u32 * score(MatchStrength::Name);
+        if by_functions && (most == 0 || found.score < most) {
+            return Ok(());
+        }
         let is_instead = self.instead != Instead::Nothing && !self.is_loose();
         let (mut mine, mut is_certain) = (is_instead, found.guesses == 0);
         for (_, old) in &found.pairs {

@@ -352,6 +352,9 @@ impl Search<'_> {
                 continue; // an index in a list is no name
             }
             if self.vm.val(there).is_nil() {
+                if in_given && self.latitude == Latitude::Data && self.is_new(val) {
+                    continue; // the file has added it
+                }
                 let is_link = Self::is_object(val) && !self.is_new(val) && !self.is_given(value);
                 if val.kind == Kind::Boolean || is_link {
                     continue;
