@@ -2168,6 +2168,27 @@ describe("registrations", function()
         end
         assert.same({ "drop 8", { 1, 2 } }, { cup.drop(), cup.parts })
       end)
+
+      it("a new handler under a number that another one had is none that was removed", function()
+        local net = app:module("opcodes", [[
+          local net = { on = {} }
+          function net.set(op, f) net.on[op] = f end
+          return net]])
+        local function chat_text(version, names)
+          local lines = { 'local net, count = require "opcodes", 0' }
+          for name in names:gmatch "%a+" do
+            local line = "net.set(%d, function() count = count + 1 return '%s%d' end)"
+            lines[#lines + 1] = line:format(#lines, name, version)
+          end
+          return table.concat(lines, "\n") .. "\nreturn {}"
+        end
+        app:module("chat", chat_text(1, "login say quit"))
+        app:update("chat", chat_text(2, "login say quit"), options)
+        app:update("chat", chat_text(3, "login ping say quit"), options)
+        local found = {}
+        for i, f in ipairs(net.on) do found[i] = f() end
+        assert.equal("login3 ping3 say3 quit3", table.concat(found, " "))
+      end)
     end)
   end
 end)

@@ -678,8 +678,12 @@ impl Effects<'_> {
         }
         // The chunk itself may have taken the entry away, to make it anew. (What a repeat has put
         // the file's function for is not taken away.)
+        // The call itself has only moved the end of a list, unless it was given the key.
+        let is_given = |key| call.given.times(vm, key) > 0;
+        let is_moved = |write: &&Write| !self.past.key(write.spot).is_some_and(is_given);
+        let moved = collected(writes.iter().filter(is_moved).map(|write| Ok(*write)))?;
         for number in &call.touched {
-            for lost in self.past.lost(*number, writes)? {
+            for lost in self.past.lost(*number, &moved)? {
                 let is_own =
                     !self.names.is_answered(vm, lost) && self.ownership.has_function(vm, lost)?;
                 if vm.val(lost).is_table() || is_own {
