@@ -3,11 +3,6 @@
 return {
   debian = "lua-lpeg-patterns",
 
-  grows = {
-    ["lpeg_patterns.util"] =
-      "a local holds one of two functions that another one makes when the module is "
-      .. "loaded: a choice made at run time",
-  },
   use = function()
     local uri, IPv4, IPv6 = require "lpeg_patterns.uri", require "lpeg_patterns.IPv4",
       require "lpeg_patterns.IPv6"
