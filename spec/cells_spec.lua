@@ -864,7 +864,6 @@ end)
 for _, scope in ipairs { "module", "vm" } do
   describe("a local that a function assigns when the chunk calls it (R4.3), scope " .. scope,
     function()
-      local app
       before_each(function() app = program.new() end)
       after_each(function() app:unload() end)
 

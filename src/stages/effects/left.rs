@@ -164,13 +164,11 @@ impl Effects<'_> {
         let loaded = vm.val(context.loaded).addr;
         let mut is_decided =
             |vm: &mut Vm, change: &Change| is_decided(vm, &mut past, (loaded, &decided), change);
-        let mut kept = Vec::new();
-        for change in changes.drain(..) {
+        for change in std::mem::take(changes) {
             if !is_decided(vm, &change)? {
-                kept.try_push(change)?;
+                changes.try_push(change)?;
             }
         }
-        *changes = kept;
         for change in others {
             if !is_decided(vm, &change)? {
                 let op = Op::write(
