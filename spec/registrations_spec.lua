@@ -1994,7 +1994,7 @@ describe("registrations", function()
             node.next = list.head
             list.head = node]] },
         }
-        local text = texts [[
+        local file_text = texts [[
           local list = require "list"
           local M = {}
           M.a = list.add(function() return "aVERSION" end)
@@ -2033,18 +2033,18 @@ describe("registrations", function()
               end
               return table.concat(all, " ")
             end
-            local M = app:module("chat", text(1))
+            local M = app:module("chat", file_text(1))
             local first = M.a
-            app:update("chat", text(1), options)
+            app:update("chat", file_text(1), options)
             assert.equal(expected("a1", "b1", "c1"), list.all())
-            app:update("chat", text(2), options)
+            app:update("chat", file_text(2), options)
             assert.equal(expected("a2", "b2", "c2"), list.all())
             assert.equal(first, M.a)
             local more = "list.add(function() return 'dVERSION' end)"
-            app:update("chat", text(3, more:gsub("VERSION", 3)), options)
+            app:update("chat", file_text(3, more:gsub("VERSION", 3)), options)
             assert.equal(expected("a3", "b3", "c3", "d3"), list.all())
             list.drop_first()
-            app:update("chat", text(4, more:gsub("VERSION", 4)), options)
+            app:update("chat", file_text(4, more:gsub("VERSION", 4)), options)
             local left = kind.front and { "a4", "b4", "c4" } or { "b4", "c4", "d4" }
             assert.equal(expected(table.unpack(left)), list.all())
           end)
@@ -2064,7 +2064,7 @@ describe("registrations", function()
             result = "setmetatable({ id = id }, "
               .. "{ __call = function(self) bus.entries[self.id] = nil end })" },
         }
-        local text = texts [[
+        local file_text = texts [[
           local bus = require "bus"
           local M, ends = { list = {} }, {}
           M.list[#M.list + 1] = bus.on("x", function() return "aVERSION" end)
@@ -2094,11 +2094,13 @@ describe("registrations", function()
                 end
                 return table.concat(found, " ")
               end
-              return bus]]):gsub("%u%u%u%u%u+", { BEFORE = kind.before or "", RESULT = kind.result }))
-            local M = app:module("chat", text(1))
-            app:update("chat", text(1), options)
-            app:update("chat", text(2), options)
-            app:update("chat", text(3, "ends.e = bus.on('x', function() return 'e3' end)"), options)
+              return bus]]):gsub("%u%u%u%u%u+",
+                { BEFORE = kind.before or "", RESULT = kind.result }))
+            local M = app:module("chat", file_text(1))
+            app:update("chat", file_text(1), options)
+            app:update("chat", file_text(2), options)
+            app:update("chat",
+              file_text(3, "ends.e = bus.on('x', function() return 'e3' end)"), options)
             assert.equal("a3 b3 c3 d3 e3", bus.all())
             assert.equal(5, bus.last)
             M.stop "e"
@@ -2124,16 +2126,16 @@ describe("registrations", function()
             return table.concat(found, " ")
           end
           return bus]])
-        local text = texts [[
+        local file_text = texts [[
           local bus = require "bus"
           local function answer() return "VERSION" end
           for _, event in ipairs { MORE } do bus.on(event, answer) end
           return {}]]
-        app:module("chat", text(1, "'a', 'b', 'c'"))
-        app:update("chat", text(2, "'a', 'b', 'c'"), options)
-        app:update("chat", text(3, "'a'"), options)
-        app:update("chat", text(4, "'a'"), options)
-        local report = app:update("chat", text(5, "'c', 'a'"), options)
+        app:module("chat", file_text(1, "'a', 'b', 'c'"))
+        app:update("chat", file_text(2, "'a', 'b', 'c'"), options)
+        app:update("chat", file_text(3, "'a'"), options)
+        app:update("chat", file_text(4, "'a'"), options)
+        local report = app:update("chat", file_text(5, "'c', 'a'"), options)
         assert.same({ 2, 0 }, { report.calls.repeated, report.calls.new })
         assert.matches("^a5 b%d c5$", bus.all())
       end)
@@ -2146,14 +2148,14 @@ describe("registrations", function()
             items.by[row.name] = row
           end
           return items]])
-        local function text(version, fields)
+        local function file_text(version, fields)
           return ([[
             local items = require "items"
             items.add { name = "cup", FIELDS, use = function() return "cup VERSION" end }
             items.add { name = "mug", price = 9, use = function() return "mug VERSION" end }
             return {}]]):gsub("FIELDS", fields):gsub("VERSION", tostring(version))
         end
-        app:module("shop", text(1, "price = 1"))
+        app:module("shop", file_text(1, "price = 1"))
         local cup, mug = table.unpack(items.list)
         local edits = {
           "price = 2", "price = 2, weight = 3", "price = 2, weight = 3, tag = 'x'",
@@ -2162,7 +2164,7 @@ describe("registrations", function()
           "price = 2, parts = { 1, 2 }, drop = function() return 'drop VERSION' end",
         }
         for i, fields in ipairs(edits) do
-          app:update("shop", text(i + 1, fields), options)
+          app:update("shop", file_text(i + 1, fields), options)
           assert.same({ 2, cup, mug }, { #items.list, items.list[1], items.by.mug })
           assert.equal(("cup %d, mug %d"):format(i + 1, i + 1), cup.use() .. ", " .. mug.use())
         end

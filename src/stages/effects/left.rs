@@ -171,12 +171,8 @@ impl Effects<'_> {
         }
         for change in others {
             if !is_decided(vm, &change)? {
-                let op = Op::write(
-                    change.table,
-                    change.key.unwrap_or(Ref::NIL),
-                    change.new,
-                    change.old,
-                );
+                let key = change.key.unwrap_or(Ref::NIL);
+                let op = Op::write(change.table, key, change.new, change.old);
                 left.add(vm, &is_new, op)?;
             }
         }

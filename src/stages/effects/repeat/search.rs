@@ -213,7 +213,7 @@ impl Search<'_> {
         if self.instead == Instead::Metatables && !self.has_same_code(found)? {
             return Ok(()); // the new one brings it
         }
-        // Data that differ are those of this registration if a name is given, or each function tells.
+        // Data that differ are this registration's if a name is given, or each function tells.
         let by_functions = self.latitude == Latitude::Data && !self.given.names_data();
         let most = found.places.len() as u32 * score(MatchStrength::Name);
         if by_functions && (most == 0 || found.score < most) {
