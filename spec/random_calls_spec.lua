@@ -46,6 +46,9 @@ local SHAPES = {
   ["under its name"] = function(name, says)
     return ('bus.set(%q, function() return %q end)'):format(name, says)
   end,
+  ["that counts"] = function(name, says)
+    return ('bus.set(%q, function(n) count = count + (n or 1) return %q end)'):format(name, says)
+  end,
   ["under its name, with its help"] = function(name, says, help)
     return ('bus.command(%q, %q, function() return %q end)'):format(name, help, says)
   end,
@@ -76,7 +79,7 @@ describe("Handlers of a file that is edited at random", function()
   teardown(function() app:unload() end)
 
   local function text(list, shape)
-    local lines = { 'local bus, M = require "bus", {}' }
+    local lines = { 'local bus, M, count = require "bus", {}, 0' }
     for _, one in ipairs(list) do
       lines[#lines + 1] = SHAPES[shape](one.name, one.says, one.help)
     end
@@ -101,8 +104,25 @@ describe("Handlers of a file that is edited at random", function()
     return times
   end
 
-  for shape in pairs(SHAPES) do
-    it("are there once: " .. shape, function()
+  for _, scope in ipairs { "module", "vm" } do
+    it("of an event that the file exchanges run as before, scope " .. scope, function()
+      bus.map = {}
+      local shop = [[
+        local bus, gold = require "bus", 100
+        bus.set("buy", function(n) gold = gold - n return "buy", gold end)
+        bus.set("look", function() return gold end)
+        return {}]]
+      app:module("shop_" .. scope, shop)
+      local sell = shop:gsub("buy", "sell"):gsub("gold %-", "gold +")
+      local report = app:update("shop_" .. scope, sell, { scope = scope, report = "full" })
+      assert.same({ 1, 1 }, { #report.paths.calls.new, #report.paths.calls.gone })
+      assert.same({ "buy", 90 }, { bus.map.buy.f(10) })
+      assert.same({ "sell", 100 }, { bus.map.sell.f(10) })
+    end)
+  end
+
+  for shape in pairs(SHAPES) do for _, scope in ipairs { "module", "vm" } do
+    it("are there once: " .. shape .. ", scope " .. scope, function()
       local state, serial = 12345 + #shape, 0
       local function random(most)
         state = (state * 1103515245 + 12345) % 2147483648
@@ -125,7 +145,7 @@ describe("Handlers of a file that is edited at random", function()
           EDITS[kind](list, random, fresh)
           story[#story + 1] = kind
         end
-        app:update(name, text(list, shape))
+        app:update(name, text(list, shape), { scope = scope })
         local times = said()
         for _, one in ipairs(list) do
           if times[one.says] ~= 1 then
@@ -136,5 +156,5 @@ describe("Handlers of a file that is edited at random", function()
         package.loaded[name] = nil
       end
     end)
-  end
+  end end
 end)

@@ -326,6 +326,8 @@ pub struct Pairing {
     /// The functions that the last load defined and the file still defines, by the numbers of their
     /// prototypes; only where references follow in the whole VM.
     pub go_on: Vec<(ProtoId, ProtoId)>,
+    /// Those of the last load's main chunk that the file has no longer.
+    pub gone: Vec<ProtoId>,
     /// What the edit made of the code of the functions that the last load defined.
     pub edits: FxHashMap<u64, Option<u64>>,
     /// The code of this and of earlier versions, with the number of the prototype that it is now;
@@ -377,6 +379,7 @@ impl Pairing {
             inside: Vec::new(),
             chosen: FxHashSet::default(),
             go_on: Vec::new(),
+            gone: Vec::new(),
             edits: FxHashMap::default(),
             by_code: Vec::new(),
             left_out: FxHashSet::default(),
@@ -619,6 +622,7 @@ pub fn pair(
     pairer.out.local_tables = pairer.identity.local_tables(pairer.vm)?;
     if options.vm {
         pairer.out.go_on = pairer.identity.functions_that_go_on()?;
+        pairer.out.gone = pairer.identity.functions_that_are_gone()?;
         let known = edits::all(pairer.vm, lineage)?;
         let of = (source, &pairer.out.edits);
         pairer.out.by_code = pairer.identity.functions_by_code(pairer.vm, of, known)?;

@@ -407,6 +407,25 @@ impl Identity {
         Ok(found)
     }
 
+    /// Functions of the last version of the text, directly in its main chunk, that the file has no
+    /// longer, or that something else is only like.
+    pub(super) fn functions_that_are_gone(&self) -> Result<Vec<ProtoId>> {
+        let mut gone = Vec::new();
+        let Some((base, _)) = self.versions() else {
+            return Ok(gone);
+        };
+        for (id, definition) in base.iter() {
+            let goes_on = self.incoming(id);
+            if let ExpressionKind::Function(proto) = definition.kind
+                && definition.proto == 0
+                && goes_on.is_none_or(|(_, reason)| reason == AlignmentReason::Likeness)
+            {
+                gone.try_push(proto)?;
+            }
+        }
+        Ok(gone)
+    }
+
     /// What has become of the code of the functions that the last version of the text defined.
     /// `source`: a digest of the file's name; `formers`: of names under which it was found before.
     ///

@@ -548,7 +548,7 @@ impl Nested {
         Ok(())
     }
 
-    /// Notes which functions of the last load the file still defines.
+    /// Notes which functions of the last load the file still defines, and which it has no longer.
     fn read_definitions(&mut self, vm: &mut Vm, pairing: &Pairing, loaded: &Loaded) -> Result<()> {
         for (code, function) in &pairing.by_code {
             let new = Id {
@@ -557,7 +557,7 @@ impl Nested {
             };
             self.by_code.try_insert_value(*code, new)?;
         }
-        if pairing.go_on.is_empty() {
+        if pairing.go_on.is_empty() && pairing.gone.is_empty() {
             return Ok(());
         }
         let Some(tree) = vm.tree_of(loaded.last_main)? else {
@@ -575,6 +575,11 @@ impl Nested {
                     .is_none_or(|known| *known == Some(new));
                 self.defined
                     .try_insert_value(old.exact, is_one.then_some(new))?;
+            }
+        }
+        for old in &pairing.gone {
+            if let Some(old) = tree.get(*old) {
+                self.dropped.try_insert_value(old.exact, ())?;
             }
         }
         Ok(())
