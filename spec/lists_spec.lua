@@ -705,3 +705,44 @@ describe("an enumeration that leads both ways (R5.12)", function()
     assert.matches("n.E.B: number 2 while it runs, number 3 in", report.warnings[1], 1, true)
   end)
 end)
+
+describe("A list of functions that the file defines elsewhere", function()
+  local app
+  before_each(function() app = program.new() end)
+  after_each(function() app:unload() end)
+
+  local BODIES = {
+    login = "(p) p.online = true return 'login' end",
+    buy = "(p, item) p.gold = p.gold - item.price return 'buy' end",
+    chat = "(p, words) for word in words:gmatch '%a+' do p[#p + 1] = word:upper() end "
+      .. "return 'chat' end",
+  }
+  local WORDS = { __index = { gmatch = function() return function() end end } }
+  local PLACES = { ["in locals"] = { "local function NAME", "NAME" },
+    ["in fields"] = { "function M.NAME", "M.NAME" } }
+  for title, place in pairs(PLACES) do
+    for _, data in ipairs { "keep", "merge" } do
+      it(("gets a new one in the place of one that is gone, %s, %s"):format(title, data), function()
+        local function text(names)
+          local lines, elements = { "local M = {}" }, {}
+          for name in names:gmatch "%a+" do
+            lines[#lines + 1] = place[1]:gsub("NAME", name) .. BODIES[name]
+            elements[#elements + 1] = place[2]:gsub("NAME", name)
+          end
+          lines[#lines + 1] = ("M.list = { %s } return M"):format(table.concat(elements, ", "))
+          return table.concat(lines, "\n")
+        end
+        local M = app:module("m", text "login buy")
+        app:update("m", text "login chat", { data = data })
+        local said = {}
+        for _, f in ipairs(M.list) do
+          said[f({ gold = 1 }, setmetatable({ price = 1 }, WORDS))] = true
+        end
+        assert.is_true(said.login and said.chat)
+        local count = #M.list
+        app:update("m", text "login chat", { data = data })
+        assert.equal(count, #M.list)
+      end)
+    end
+  end
+end)

@@ -262,14 +262,15 @@ impl Identity {
         id.is_some_and(|id| self.base(id).is_some())
     }
 
-    /// The definition of the last version that is the incoming object's, if that stands in no list
-    /// and makes no other object: then an element that leads to it is a reference.
-    pub(super) fn kept_elsewhere(&self, vm: &Vm, new: Ref) -> Option<DefinitionId> {
+    /// The definition of the last version that is the incoming object's, and none inside for what
+    /// only the file has, if its own one stands in no list and makes no other object: then an
+    /// element that leads to it is a reference.
+    pub(super) fn kept_elsewhere(&self, vm: &Vm, new: Ref) -> Option<Option<DefinitionId>> {
         let id = self.incoming.definition(vm.val(new).addr)?;
         let is_single = self.definitions()?.get(id)?.is_single();
         let is_elsewhere = is_single && !is_element(self.definitions(), id);
         self.base.as_ref()?;
-        self.base(id).filter(|_| is_elsewhere).map(|base| base.0)
+        is_elsewhere.then(|| self.base(id).map(|base| base.0))
     }
 
     /// What the last version of the text put into the list that an incoming one is now: for each

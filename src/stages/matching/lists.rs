@@ -671,10 +671,10 @@ impl Pairer<'_> {
             ) else {
                 continue;
             };
-            let is_it = |base: usize| listed.get(base) == Some(&Some(known));
+            let is_it = |base: usize| listed.get(base) == Some(&known);
             *told = true;
-            if !base_of_new.is_some_and(is_it) {
-                *base_of_new = first.get(&known).copied();
+            if known.is_none() || !base_of_new.is_some_and(is_it) {
+                *base_of_new = known.and_then(|known| first.get(&known).copied());
             }
         }
         Ok(())
