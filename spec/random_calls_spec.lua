@@ -121,6 +121,35 @@ describe("Handlers of a file that is edited at random", function()
     end)
   end
 
+  for _, scope in ipairs { "module", "vm" } do
+    it("of one event keep their state behind a new one, scope " .. scope, function()
+      bus.list = {}
+      local function counters(version, first)
+        return ([[
+          local bus, na, nb = require "bus", 0, 0
+          FIRST
+          bus.on("hit", function() na = na + 1 return "aVERSION " .. na end)
+          bus.on("hit", function() nb = nb + 1 return "bVERSION " .. nb end)
+          return {}]]):gsub("FIRST", first or ""):gsub("VERSION", version)
+      end
+      local function results()
+        local found = {}
+        for i, entry in ipairs(bus.list) do found[i] = entry.f() end
+        table.sort(found)
+        return found
+      end
+      local name = "counters_" .. scope
+      app:module(name, counters(1))
+      app:update(name, counters(2), { scope = scope })
+      results()
+      local first = "bus.on('hit', function() return 'first' end)"
+      app:update(name, counters(3, first), { scope = scope })
+      assert.same({ "a3 2", "b3 2", "first" }, results())
+      app:update(name, counters(4), { scope = scope })
+      assert.same({ "a4 3", "b4 3", "first" }, results())
+    end)
+  end
+
   for shape in pairs(SHAPES) do for _, scope in ipairs { "module", "vm" } do
     it("are there once: " .. shape .. ", scope " .. scope, function()
       local state, serial = 12345 + #shape, 0

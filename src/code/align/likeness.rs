@@ -4,9 +4,7 @@
 use rustc_hash::FxHashMap;
 
 use super::{Aligner, kind};
-use crate::code::definitions::{
-    Definition, DefinitionFeatures, DefinitionId, ExpressionKind, Parent,
-};
+use crate::code::definitions::{DefinitionFeatures, DefinitionId, ExpressionKind, Parent};
 use crate::support::error::Result;
 use crate::support::mem::{TryInsert, TryPush};
 
@@ -291,8 +289,7 @@ impl Aligner<'_> {
             Parent::Proto(proto) => side.and_then(|side| side.of.proto(proto)?.definition),
         };
         let made = id.and_then(|id| side?.get(id).filter(|_| self.is_free(number, id)));
-        let is_call = |made: &Definition| matches!(made.kind, ExpressionKind::Call(_));
-        made.is_some_and(|made| made.place.is_some() || is_call(made))
+        made.is_some_and(|made| made.place.is_some())
     }
 
     /// Have two functions variables of one name that are known to be others?
