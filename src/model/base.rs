@@ -256,6 +256,11 @@ impl Base {
         !self.at(place).is_empty()
     }
 
+    /// The same, or was something of an earlier file left there?
+    pub fn is_there_or_left(&self, place: RecordedPlace) -> bool {
+        self.is_there(place) || self.is_there(place.left())
+    }
+
     /// Had the file this there?
     pub fn is(&self, place: RecordedPlace, held: Held) -> bool {
         let word = place.word(held);

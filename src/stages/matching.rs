@@ -462,6 +462,13 @@ impl Pairing {
         known.copied().unwrap_or(value)
     }
 
+    /// Is the index one of the list of the running table at this address that is looked at element
+    /// by element?
+    pub fn is_listed(&self, address: usize, index: Option<i64>) -> bool {
+        let both = index.zip(self.listed.get(&address));
+        both.is_some_and(|(index, end)| (1..=*end).contains(&index))
+    }
+
     /// Does this running function answer to one that the file puts nowhere but into other modules'
     /// registries?
     pub fn answers_elsewhere_only(&self, address: usize) -> bool {
@@ -490,10 +497,9 @@ impl Pairing {
     /// R10.6: why both sides of a place are compared: as `listed` and `conflicting` have it.
     pub fn why(&self, vm: &Vm, slot: &SlotDecision) -> String {
         let address = vm.val(slot.table).addr;
-        let end = self.listed.get(&address).copied().unwrap_or_default();
-        let how = match vm.integer(slot.key) {
-            Some(index) if (1..=end).contains(&index) => "by content and order",
-            _ => "by place",
+        let how = match self.is_listed(address, vm.integer(slot.key)) {
+            true => "by content and order",
+            false => "by place",
         };
         self.why_holder(how.into(), address)
     }

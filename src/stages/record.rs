@@ -503,10 +503,9 @@ impl<'a> Recorder<'a> {
 
     /// Is the index one of a running table's list that is looked at element by element?
     fn is_listed(&self, table: Ref, index: Option<i64>) -> bool {
-        let listed = self.pairing().map(|pairing| &pairing.listed);
-        let end = listed.and_then(|listed| listed.get(&self.vm.val(table).addr));
-        let both = index.zip(end);
-        both.is_some_and(|(index, end)| (1..=*end).contains(&index))
+        let address = self.vm.val(table).addr;
+        let pairing = self.pairing();
+        pairing.is_some_and(|pairing| pairing.is_listed(address, index))
     }
 
     /// What answers to what; none for a load that was Lua's.
@@ -1152,8 +1151,7 @@ impl<'a> Recorder<'a> {
                     continue;
                 }
                 let (known, place) = (old_path.place(key), met.path.place(key));
-                let is_known = self.base.is_there(known) || self.base.is_there(known.left());
-                if entry.new.is_table() && is_known {
+                if entry.new.is_table() && self.base.is_there_or_left(known) {
                     tables.try_push((known, place, cursor.keep_pair(self.vm)?.value))?;
                 } else if let Some(digest) = cursor.value_digest(self.vm)
                     && self.base.had(known, Some(digest))

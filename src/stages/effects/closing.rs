@@ -460,10 +460,11 @@ impl Effects<'_> {
         }
         if let Some(recorded) = &mut self.recorded {
             let line = record::line(&label, call.given.digest);
-            let keys = call.given.keys.iter();
-            let keys = keys.map(|key| Ok(text::value(vm, *key)));
-            let keys = collected(keys)?;
-            let is_known = recorded.rename(&line, (&self.names, &self.context.title), &keys)?;
+            let keys = || {
+                let keys = call.given.keys.iter();
+                collected(keys.map(|key| Ok(text::value(vm, *key))))
+            };
+            let is_known = recorded.rename(&line, (&self.names, &self.context.title), keys)?;
             if !is_known && call.by_text != ByText::Edited {
                 self.note_taken(vm, made, call, writes)?;
             }
@@ -510,26 +511,20 @@ impl Effects<'_> {
         standing: SearchReason,
     ) -> Result<bool> {
         let found = self.searching(vm, made, call, |search| {
-            let mut found = Vec::new();
-            // Once for all functions that the call was given.
-            let mut known = None;
-            for given in &call.given.held {
-                let val = search.vm.val(*given);
-                if !val.is_function() || !search.is_new(val) || !search.is_own(*given)? {
-                    continue;
+            let mut given = Vec::new();
+            for function in &call.given.held {
+                let val = search.vm.val(*function);
+                if val.is_function() && search.is_new(val) && search.is_own(*function)? {
+                    given.try_push(*function)?;
                 }
-                let functions = match &mut known {
-                    Some(functions) => functions,
-                    None => {
-                        let mut functions = Vec::new();
-                        for number in &call.touched {
-                            search.standing(*number, standing, &mut functions)?;
-                        }
-                        known.insert(functions)
-                    }
-                };
-                if let Some((place, old)) = search.stands_among(functions, *given)? {
-                    found.try_push((place, old, *given))?;
+            }
+            let (mut functions, mut found) = (Vec::new(), Vec::new());
+            for number in call.touched.iter().filter(|_| !given.is_empty()) {
+                search.standing(*number, standing, &mut functions)?;
+            }
+            for function in given {
+                if let Some((place, old)) = search.stands_among(&functions, function)? {
+                    found.try_push((place, old, function))?;
                 }
             }
             Ok(found)
@@ -680,8 +675,12 @@ impl Effects<'_> {
         // the file's function for is not taken away.)
         // The call itself has only moved the end of a list, unless it was given the key.
         let is_given = |key| call.given.times(vm, key) > 0;
-        let is_moved = |write: &&Write| !self.past.key(write.spot).is_some_and(is_given);
-        let moved = collected(writes.iter().filter(is_moved).map(|write| Ok(*write)))?;
+        let mut moved: FxHashMap<Spot, Ref> = FxHashMap::default();
+        for write in writes {
+            if !self.past.key(write.spot).is_some_and(is_given) {
+                moved.try_insert_value(write.spot, write.old)?;
+            }
+        }
         for number in &call.touched {
             for lost in self.past.lost(*number, &moved)? {
                 let is_own =

@@ -195,11 +195,11 @@ impl Past {
         }
     }
 
-    /// Objects that a table has lost in this load, before these writes.
+    /// Objects that a table has lost in this load, before these writes: what stood in each place.
     ///
     /// # Errors
     /// [`crate::support::error::Error::Memory`].
-    pub fn lost(&self, number: u32, writes: &[Write]) -> Result<Vec<Ref>> {
+    pub fn lost(&self, number: u32, writes: &FxHashMap<Spot, Ref>) -> Result<Vec<Ref>> {
         let mut lost = Vec::new();
         let keys = self
             .tables
@@ -209,9 +209,8 @@ impl Past {
             if held.initial == held.now {
                 continue;
             }
-            let spot = Spot::Slot(number, slot);
-            let write = writes.iter().find(|write| write.spot == spot);
-            let before = write.map_or(held.now, |write| write.old);
+            let before = writes.get(&Spot::Slot(number, slot)).copied();
+            let before = before.unwrap_or(held.now);
             if held.initial != before {
                 lost.try_push(held.initial)?;
                 if before == Ref::NIL {

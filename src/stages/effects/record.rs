@@ -255,7 +255,7 @@ impl Recorded {
         &mut self,
         line: &str,
         (names, title): (&FunctionNames, &str),
-        keys: &[String],
+        keys: impl FnOnce() -> Result<Vec<String>>,
     ) -> Result<bool> {
         if self.has(line) {
             return Ok(true);
@@ -269,7 +269,7 @@ impl Recorded {
             }
         }
         if other.is_none() {
-            other = self.under_keys(line, keys)?;
+            other = self.under_keys(line, &keys()?)?;
         }
         let Some(other) = other else {
             return Ok(false);

@@ -323,20 +323,17 @@ impl Identity {
     /// The table for whose field the last version of the text defined something, none being the
     /// globals, and the field.
     pub(super) fn former_place(&self, id: DefinitionId) -> Option<(Option<Ref>, &[u8])> {
+        if let Some((parent, name)) = self.place_of(id) {
+            let Parent::Definition(parent) = parent else {
+                return None;
+            };
+            return Some((Some(self.running.object(parent)?), name));
+        }
         let base = self.base.as_ref()?;
-        let made = base.get(id)?;
-        let (table, name) = match (base.store(made.place?)?.place, made.parent) {
-            (Destination::Global(name), _) => (None, name),
-            (
-                Destination::Field {
-                    key: Symbol::Constant(Constant::String(name)),
-                    ..
-                },
-                Parent::Definition(parent),
-            ) => (Some(self.running.object(parent)?), name),
-            _ => return None,
-        };
-        Some((table, base.text(name)))
+        match base.store(base.get(id)?.place?)?.place {
+            Destination::Global(name) => Some((None, base.text(name))),
+            _ => None,
+        }
     }
 
     /// The field that the last version of the text defined something for.

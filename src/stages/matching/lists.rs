@@ -201,10 +201,7 @@ impl Pairer<'_> {
 
     /// Is the index one of a list that is looked at element by element?
     pub(super) fn is_listed(&self, table: Ref, index: Option<i64>) -> bool {
-        let end = self.out.listed.get(&self.vm.val(table).addr);
-        index
-            .zip(end)
-            .is_some_and(|(index, end)| (1..=*end).contains(&index))
+        self.out.is_listed(self.vm.val(table).addr, index)
     }
 
     /// When names have told what they can: the lists that wait. True when there were any.

@@ -415,9 +415,7 @@ impl Pairer<'_> {
             let index = cursor.key_integer(self.vm);
             let place = self.walked_place(&cursor, path);
             let base = &self.out.base;
-            let is_known =
-                |place: &RecordedPlace| base.is_there(*place) || base.is_there(place.left());
-            let Some(place) = place.filter(is_known) else {
+            let Some(place) = place.filter(|place| base.is_there_or_left(*place)) else {
                 continue;
             };
             if !self.is_listed(old, index) {

@@ -7,8 +7,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::elements::Keys;
-use super::elements::{IncomingElement, RunningElement};
+use super::elements::{IncomingElement, Keys, RunningElement};
 use super::{Action, Edge, Fit, Pairer, Side, SlotDecision, TablePair};
 use crate::code::align::sequence::{Element, align, join};
 use crate::lua::vm::{Kind, Ref};
